@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/request.h"
+
+namespace assay {
+
+// bad fields -> invalid_argument naming the field, its value and its range.
+Status check_sampling(const SamplingParams& params);
+
+struct SampledToken {
+  TokenId token = 0;
+  float logprob = 0;                   // from the unmodified logits
+  std::vector<TokenLogprob> top;       // num_logprobs of them, from the unmodified logits
+};
+
+// Chooses a token from one row of logits. `history` is prompt and output tokens, `num_prompt` how many of them are prompt;
+// the new token's position is history.size(). `barred` ids are excluded first (end-of-sequence ids before min_tokens).
+// Deterministic: equal logits, parameters, sample_index and history length give the same token in any batch.
+// Order of operations as in request.h; filters as vLLM defines them (model.md 7.1): min_p keeps p >= min_p * p_max; top_k keeps
+// everything >= the k-th value; top_p drops the ascending prefix whose cumulative probability is <= 1 - p.
+SampledToken sample_token(std::span<const float> logits, const SamplingParams& params, int sample_index,
+                          const Tokens& history, int32_t num_prompt, const Tokens& barred);
+
+// The probabilities after all filters, zeros where removed: what the draw uses, exposed for tests.
+std::vector<float> filtered_probabilities(std::span<const float> logits, const SamplingParams& params);
+
+}  // namespace assay

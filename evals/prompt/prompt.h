@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/engine.h"
+#include "engine/request.h"
+#include "evals/task/task.h"
+
+namespace assay {
+
+// How prompts are put together, apart from the task itself. Part of a run's settings.
+struct PromptSettings {
+  bool apply_chat_template = false;
+  bool fewshot_as_multiturn = false;   // shots as user and assistant turns instead of one user text
+  std::string system_instruction;
+};
+
+using ChatRenderer = std::function<Result<std::string>(const std::vector<ChatMessage>&, const RenderOptions&)>;
+
+// The texts of one sample's requests, in lm-eval's order.
+struct PromptTexts {
+  std::vector<std::string> contexts;       // one; or one a choice where contexts differ
+  std::vector<std::string> continuations;  // multiple_choice, loglikelihood: one a request; empty for generation
+  // Request i's context.
+  const std::string& context_of(size_t i) const { return contexts.size() == 1 ? contexts[0] : contexts[i]; }
+  size_t num_requests() const { return continuations.empty() ? contexts.size() : continuations.size() > contexts.size() ? continuations.size() : contexts.size(); }
+};
+
+// Instruction, shots and question as the texts that lm-eval would send (tasks.md 2.5, 2.6, 2.8). `chat` is called only with
+// apply_chat_template. Thread-safe. Errors: the renderer's.
+Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question, const std::vector<const Question*>& shots,
+                                 const PromptSettings& settings, const ChatRenderer& chat);
+
+// Token ids of (context, continuation) by lm-eval's boundary rule: trailing whitespace of the context moves to the
+// continuation; both are encoded as one text and the context alone; what follows the context's length is the continuation.
+// An empty context becomes `prefix_token`. Then the pair is cut from the left to max_length + 1 tokens as lm-eval's hf class does,
+// `truncated` telling so. (tasks.md 2.9, 2.10)
+struct TokenPair {
+  Tokens context;
+  Tokens continuation;
+  bool truncated = false;
+};
+using Encoder = std::function<Result<Tokens>(std::string_view)>;
+Result<TokenPair> encode_pair(const Encoder& encode, std::string_view context, std::string_view continuation,
+                              TokenId prefix_token, int64_t max_length);
+
+}  // namespace assay
