@@ -49,18 +49,7 @@ struct EngineInfo {
   std::string weights_sha256;      // of the sorted list "file name, size, SHA-256" of config.json and the weight files
   std::string tokenizer_sha256;
   std::string chat_template_sha256;
-};
-
-// Counters since the engine was opened.
-struct EngineStats {
-  int64_t tokens_asked = 0;      // tokens all answered requests named: prompts, continuations and generated
-  int64_t tokens_computed = 0;   // tokens that went through the model
-  int64_t tokens_minimum = 0;    // what a perfect prefix tree over the submitted requests would compute
-  int64_t tokens_generated = 0;
-  int64_t steps = 0;
-  int64_t preemptions = 0;
-  int64_t logit_rows = 0;        // rows that went through the output head
-  double seconds_in_steps = 0;
+  std::string now_utc;             // the "now" that templates saw
 };
 
 struct EncodeOptions {

@@ -90,6 +90,18 @@ struct Answer {
   int64_t computed_tokens = 0;   // of all its tokens, those this request itself made the model compute
 };
 
+// An engine's counters since it was opened.
+struct EngineStats {
+  int64_t tokens_asked = 0;      // tokens all answered requests named: prompts, continuations and generated
+  int64_t tokens_computed = 0;   // tokens that went through the model
+  int64_t tokens_minimum = 0;    // what a perfect prefix tree over the submitted requests would compute
+  int64_t tokens_generated = 0;
+  int64_t steps = 0;
+  int64_t preemptions = 0;
+  int64_t logit_rows = 0;        // rows that went through the output head
+  double seconds_in_steps = 0;
+};
+
 struct ChatMessage {
   std::string role;     // "system", "user", "assistant", "tool"
   std::string content;  // text

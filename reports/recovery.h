@@ -16,6 +16,7 @@ struct RecoveryRow {
   std::string task, metric, label;
   int num_fewshot = 0;
   bool is_group = false, is_average = false;
+  bool limited = false;  // not all samples of the split were asked
   PairedComparison comparison;
   OutcomeCounts baseline_outcomes, candidate_outcomes;
 };

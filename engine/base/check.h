@@ -18,17 +18,17 @@ template <class A, class B>
 }  // namespace assay::detail
 
 // For our own mistakes only: no input, file or model may ever reach a failing check (those are Status).
-#define ASSAY_CHECK(condition)                                                              \
-  do {                                                                                      \
-    if (!(condition)) ::assay::detail::check_failed(__FILE__, __LINE__, #condition, "");    \
+#define ASSAY_CHECK(condition)                                                           \
+  do {                                                                                   \
+    if (!(condition)) ::assay::detail::check_failed(__FILE__, __LINE__, #condition, ""); \
   } while (false)
 
-#define ASSAY_CHECK_OP(a, op, b)                                                                        \
-  do {                                                                                                  \
-    const auto& assay_a = (a);                                                                          \
-    const auto& assay_b = (b);                                                                          \
-    if (!(assay_a op assay_b))                                                                          \
-      ::assay::detail::check_op_failed(__FILE__, __LINE__, #a " " #op " " #b, assay_a, assay_b);        \
+#define ASSAY_CHECK_OP(a, op, b)                                                                 \
+  do {                                                                                           \
+    const auto& assay_a = (a);                                                                   \
+    const auto& assay_b = (b);                                                                   \
+    if (!(assay_a op assay_b))                                                                   \
+      ::assay::detail::check_op_failed(__FILE__, __LINE__, #a " " #op " " #b, assay_a, assay_b); \
   } while (false)
 
 #define ASSAY_CHECK_EQ(a, b) ASSAY_CHECK_OP(a, ==, b)

@@ -16,8 +16,8 @@ namespace assay {
 using Path = std::filesystem::path;
 
 // A file's bytes mapped read-only. Move-only; the bytes stay at one address for the mapping's life; readable from any
-// thread. If another process truncates the file while it is mapped the kernel raises SIGBUS: checkpoints must not change
-// under a run.
+// thread. If another process truncates the file while it is mapped the kernel raises SIGBUS: checkpoints must not
+// change under a run.
 class MappedFile {
  public:
   // Errors: not_found, io; a directory is bad_data.
@@ -76,7 +76,8 @@ class AtomicFileWriter {
   uint64_t bytes_written() const { return bytes_written_; }
 
  private:
-  AtomicFileWriter(Path path, Path temporary, int fd) : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  AtomicFileWriter(Path path, Path temporary, int fd)
+      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
   Path path_;
   Path temporary_;
   int fd_ = -1;

@@ -16,9 +16,9 @@ namespace assay {
 
 // How Json::dump writes. The defaults give the shortest text: {"a":1}.
 struct JsonStyle {
-  int indent = -1;                // spaces a level; negative: everything on one line
-  bool ensure_ascii = false;      // write non-ASCII as \uXXXX, as Python's json does by default
-  bool python_separators = false; // ", " and ": " on one line, as Python's json.dumps writes
+  int indent = -1;                 // spaces a level; negative: everything on one line
+  bool ensure_ascii = false;       // write non-ASCII as \uXXXX, as Python's json does by default
+  bool python_separators = false;  // ", " and ": " on one line, as Python's json.dumps writes
   bool sort_keys = false;
 };
 
@@ -38,17 +38,18 @@ class Json {
   enum class Kind : uint8_t { null, boolean, integer, real, string, array, object };
 
   Json() = default;
-  Json(std::nullptr_t) {}                                                       // NOLINT
-  Json(bool value) : value_(value) {}                                           // NOLINT
-  Json(int value) : value_(int64_t{value}) {}                                   // NOLINT
-  Json(int64_t value) : value_(value) {}                                        // NOLINT
-  Json(uint64_t value) : value_(static_cast<int64_t>(value)) {}                 // NOLINT
-  Json(double value) : value_(value) {}                                         // NOLINT
-  Json(const char* value) : value_(std::string(value)) {}                       // NOLINT
-  Json(std::string_view value) : value_(std::string(value)) {}                  // NOLINT
-  Json(std::string value) : value_(std::move(value)) {}                         // NOLINT
-  Json(Array value);                                                            // NOLINT
-  Json(Object value);                                                           // NOLINT
+  Json(std::nullptr_t) {}                                       // NOLINT
+  Json(bool value) : value_(value) {}                           // NOLINT
+  Json(int value) : value_(int64_t{value}) {}                   // NOLINT
+  Json(int64_t value) : value_(value) {}                        // NOLINT
+  Json(unsigned value) : value_(int64_t{value}) {}              // NOLINT
+  Json(uint64_t value);                                         // NOLINT a real beyond INT64_MAX
+  Json(double value) : value_(value) {}                         // NOLINT
+  Json(const char* value) : value_(std::string(value)) {}       // NOLINT
+  Json(std::string_view value) : value_(std::string(value)) {}  // NOLINT
+  Json(std::string value) : value_(std::move(value)) {}         // NOLINT
+  Json(Array value);                                            // NOLINT
+  Json(Object value);                                           // NOLINT
   Json(const Json& other);
   Json(Json&&) noexcept = default;
   Json& operator=(const Json& other);
@@ -99,7 +100,8 @@ class Json {
   friend bool operator==(const Json& a, const Json& b);
 
  private:
-  std::variant<std::monostate, bool, int64_t, double, std::string, std::unique_ptr<Array>, std::unique_ptr<Object>> value_;
+  std::variant<std::monostate, bool, int64_t, double, std::string, std::unique_ptr<Array>, std::unique_ptr<Object>>
+      value_;
 };
 
 // Reads untrusted JSON with errors that name the file, the whole field path, what was found and what was expected:
@@ -117,15 +119,16 @@ class JsonField {
   Result<JsonField> get(std::string_view key) const;
   // The member `key` if there is one that is not null.
   std::optional<JsonField> find(std::string_view key) const;
-  Result<std::vector<JsonField>> items() const;                                   // of an array
-  Result<std::vector<std::pair<std::string, JsonField>>> members() const;         // of an object
+  Result<std::vector<JsonField>> items() const;                            // of an array
+  Result<std::vector<std::pair<std::string, JsonField>>> members() const;  // of an object
 
   Result<bool> as_bool() const;
   Result<int64_t> as_int(int64_t low = INT64_MIN, int64_t high = INT64_MAX) const;
   Result<double> as_real() const;
   Result<std::string> as_string() const;
 
-  // get() and as_...() in one; the `_or` forms give `other` when the member is missing or null.
+  // get() and as_...() in one; the `_or` forms give `other` when the member is missing or null. All fail on a value
+  // that is no object.
   Result<bool> get_bool(std::string_view key) const;
   Result<int64_t> get_int(std::string_view key, int64_t low = INT64_MIN, int64_t high = INT64_MAX) const;
   Result<double> get_real(std::string_view key) const;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,12 +26,14 @@ struct RegexMatch {
 
 struct RegexOptions {
   bool ignore_case = false;
-  bool dot_all = false;            // '.' matches newlines too
-  bool ascii_classes = false;      // \d \w \s match ASCII only; the default follows Unicode, as Python's str patterns do
+  bool dot_all = false;        // '.' matches newlines too
+  bool ascii_classes = false;  // \d \w \s match ASCII only; the default follows Unicode, as Python's str patterns do
   uint32_t match_limit = 10'000'000;  // backtracking steps before a search gives up with an error
 };
 
-// A compiled PCRE2 pattern over UTF-8 text with a bound on backtracking, so that no text can hang a search.
+// A compiled PCRE2 pattern over UTF-8 text with a bound on backtracking steps and memory, so that no text can hang a
+// search; one that gives up is bad_data. The syntax is PCRE2's: what Python writes as \Z is \z here, {,n} is {0,n},
+// \uXXXX is \x{XXXX}. '.' stops at line feeds alone, '$' also matches before a last line feed, as in Python.
 // Immutable after compile(); searches from several threads at once are safe.
 class Regex {
  public:

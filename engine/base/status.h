@@ -62,16 +62,25 @@ Status interrupted(std::string message);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                  // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {}          // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
   const Status& status() const { return status_; }
 
-  T& value() & { require(); return *value_; }
-  const T& value() const& { require(); return *value_; }
-  T&& value() && { require(); return std::move(*value_); }
+  T& value() & {
+    require();
+    return *value_;
+  }
+  const T& value() const& {
+    require();
+    return *value_;
+  }
+  T&& value() && {
+    require();
+    return std::move(*value_);
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
@@ -95,7 +104,9 @@ namespace detail {
 [[noreturn]] void abort_on_empty_result(const Status& status);
 inline const Status& status_of(const Status& status) { return status; }
 template <class T>
-const Status& status_of(const Result<T>& result) { return result.status(); }
+const Status& status_of(const Result<T>& result) {
+  return result.status();
+}
 }  // namespace detail
 
 template <class T>
@@ -107,18 +118,19 @@ void Result<T>::require() const {
 #define ASSAY_CONCAT(a, b) ASSAY_CONCAT_INNER(a, b)
 
 // Returns the failure of a Status or Result expression from the enclosing function.
-#define ASSAY_TRY(expression)                                                           \
-  do {                                                                                  \
-    auto&& assay_try_result = (expression);                                             \
-    if (!assay_try_result.ok()) return ::assay::detail::status_of(assay_try_result);    \
+#define ASSAY_TRY(expression) ASSAY_TRY_IMPL(ASSAY_CONCAT(assay_try_, __COUNTER__), expression)
+#define ASSAY_TRY_IMPL(name, expression)                     \
+  do {                                                       \
+    auto&& name = (expression);                              \
+    if (!name.ok()) return ::assay::detail::status_of(name); \
   } while (false)
 
 // ASSAY_ASSIGN(auto header, read_header(file)): declares `header`, or returns the failure.
-#define ASSAY_ASSIGN(declaration, expression)                                           \
+#define ASSAY_ASSIGN(declaration, expression) \
   ASSAY_ASSIGN_IMPL(ASSAY_CONCAT(assay_result_, __LINE__), declaration, expression)
-#define ASSAY_ASSIGN_IMPL(name, declaration, expression)                                \
-  auto name = (expression);                                                             \
-  if (!name.ok()) return name.status();                                                 \
+#define ASSAY_ASSIGN_IMPL(name, declaration, expression) \
+  auto name = (expression);                              \
+  if (!name.ok()) return name.status();                  \
   declaration = std::move(name).value()
 
 }  // namespace assay

@@ -23,8 +23,14 @@ size_t count_code_points(std::string_view text);
 std::string replace_invalid_utf8(std::string_view text);
 // Bytes at the end of `text` that begin a sequence which is not complete yet (0 to 3): what streaming must hold back.
 size_t incomplete_utf8_suffix(std::string_view text);
+// One line, safe to print: control characters (U+0000..U+001F, U+007F..U+009F) and invalid bytes are written as \xNN,
+// so that a model's text cannot drive a terminal.
+std::string escape_controls(std::string_view text);
+// The same of at most `max_bytes` of the text, whole characters, with "..." where it goes on: for error messages.
+std::string excerpt(std::string_view text, size_t max_bytes = 80);
 
-// Unicode properties (utf8proc) ----------------------------------------------------------------------------------------
+// Unicode properties (utf8proc)
+// ----------------------------------------------------------------------------------------
 bool is_unicode_space(char32_t c);        // White_Space, plus U+001C..U+001F: what Python's str.isspace says
 bool is_unicode_punctuation(char32_t c);  // general category P*
 bool is_unicode_number(char32_t c);       // general categories Nd, Nl, No
@@ -40,7 +46,7 @@ std::string py_lower(std::string_view text);
 std::string py_upper(std::string_view text);
 std::string py_capitalize(std::string_view text);  // the first character upper case (title case), all others lower
 std::string py_title(std::string_view text);
-std::string py_float_repr(double value);           // repr(float): "1.0", "1e-05", "nan", "inf"
+std::string py_float_repr(double value);  // repr(float): "1.0", "1e-05", "nan", "inf"
 
 // Bytes ------------------------------------------------------------------------------------------------------------
 std::vector<std::string> split(std::string_view text, std::string_view separator);  // "" between separators is kept
@@ -52,11 +58,13 @@ bool ends_with(std::string_view text, std::string_view suffix);
 std::string to_hex(std::string_view bytes);
 Result<std::string> decode_base64(std::string_view text);  // standard alphabet, padding required
 
-// Numbers: the whole text must be the number; nullopt otherwise.
+// Numbers: the whole text must be the number, with a leading + or - at most; nullopt otherwise or when out of range.
+// parse_double reads inf and nan too.
 std::optional<int64_t> parse_int(std::string_view text);
 std::optional<double> parse_double(std::string_view text);
 
-// The one of `candidates` with the smallest edit distance to `word`, if that is at most a third of its length.
+// The one of `candidates` with the smallest edit distance to `word` (swaps of neighbors count as one edit), if that is
+// at most a third of the word's length; the first of equals.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 // 1234567 -> "1,234,567".

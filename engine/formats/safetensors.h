@@ -10,13 +10,15 @@
 
 namespace assay {
 
-// One safetensors file: u64 header length, JSON header, then the tensors' bytes. https://huggingface.co/docs/safetensors
-// Opening checks everything before any tensor is used: header at most 100 MB and inside the file, offsets inside the
-// data, ascending, without holes or overlap, sizes equal to shape times element size, no name twice. NaN is not looked for.
-// Immutable; views are valid while the object lives. Thread-safe.
+// One safetensors file: u64 header length, JSON header, then the tensors' bytes.
+// https://huggingface.co/docs/safetensors Opening checks everything before any tensor is used: header at most 100 MB
+// and inside the file, at most 2^20 JSON values in it (some 130,000 tensors), offsets that cover the data without hole
+// or overlap, sizes equal to shape times element size, no name twice. NaN is not looked for. Immutable; views are valid
+// while the object lives. Thread-safe.
 class SafetensorsFile {
  public:
-  // Errors: not_found, io; bad_data names the file, the tensor and the rule that is broken.
+  // Errors: not_found, io; bad_data names the file, the tensor and the rule that is broken; unsupported names the
+  // dtype.
   static Result<SafetensorsFile> open(const Path& path);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }  // in file order
@@ -31,8 +33,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Writes a safetensors file tensor by tensor, so that only one tensor at a time need be in memory. The file appears under
-// its final name only at finish(). Not thread-safe.
+// Writes a safetensors file tensor by tensor, so that only one tensor at a time need be in memory. The file appears
+// under its final name only at finish(). Not thread-safe.
 class SafetensorsWriter {
  public:
   struct Entry {
@@ -40,11 +42,13 @@ class SafetensorsWriter {
     DType dtype;
     Shape shape;
   };
-  // `entries` in the order in which write() will be called. Metadata always holds {"format": "pt"} too, as Transformers expects.
+  // `entries` in the order in which write() will be called. Metadata always holds {"format": "pt"} too, as Transformers
+  // expects. Errors: io; invalid_argument for a name given twice, a shape without a size, or a header over 100 MB.
   static Result<SafetensorsWriter> create(const Path& path, std::vector<Entry> entries,
                                           const std::map<std::string, std::string>& metadata = {});
   // The next entry's bytes. ASSAY_CHECKs that the size is right.
   Status write(std::span<const std::byte> bytes);
+  // After the last entry (ASSAY_CHECKed): syncs and gives the file its name.
   Status finish();
 
  private:

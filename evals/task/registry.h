@@ -1,9 +1,9 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -30,7 +30,8 @@ class Registry {
 
   const Task* find_task(std::string_view name) const;
   const TaskGroup* find_group(std::string_view name) const;
-  // Leaf tasks that the names stand for, groups expanded in order, each once. Errors: not_found with the nearest name.
+  // Leaf tasks that the names stand for, groups expanded in order, each once. A name may hold the wildcards * and ?, which match
+  // task names. Errors: not_found with the nearest name.
   Result<std::vector<const Task*>> expand(const std::vector<std::string>& names) const;
   // The groups whose leaves are all in `task_names`, outermost first.
   std::vector<const TaskGroup*> complete_groups(const std::vector<std::string>& task_names) const;
@@ -39,6 +40,7 @@ class Registry {
   std::vector<std::string> group_names() const;  // sorted
 
  private:
+  Status unknown_name(const std::string& name) const;
   std::map<std::string, std::unique_ptr<Task>, std::less<>> tasks_;
   std::map<std::string, TaskGroup, std::less<>> groups_;
 };

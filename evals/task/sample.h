@@ -39,6 +39,9 @@ struct Sample {
   Question question;
 };
 
+// lm-eval's doc_hash: SHA-256 of the document as Python's json.dumps(doc, indent=2, ensure_ascii=False) writes it.
+std::string document_hash(const Json& document);
+
 // What the model answered to one sample, before judging.
 struct Response {
   std::vector<Loglikelihood> loglikelihoods;  // one a request

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <functional>
-#include <map>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/json.h"
@@ -78,6 +78,10 @@ struct TaskInfo {
   const std::string& shot_split() const;
 };
 
+// A row's `columns`, in that order: how a source's row becomes a document. Errors: bad_data naming the missing column and the
+// ones that are there.
+Result<Json> select_columns(const Json& row, std::initializer_list<std::string_view> columns);
+
 // A benchmark: what to load, how to ask, how to judge. Implementations hold no state beyond their TaskInfo and are
 // thread-safe. The default to_document, prepare and judge serve most tasks.
 class Task {
@@ -93,7 +97,8 @@ class Task {
   virtual Status prepare(std::vector<Json>& documents) const;
   // The question in a document. Errors: bad_data naming the field and the value.
   virtual Result<Question> ask(const Json& document) const = 0;
-  // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again.
+  // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default judges
+  // multiple choice and generation; it lives in evals/scoring, the room above this one.
   virtual Score judge(const Sample& sample, const Response& response) const;
 
  private:

@@ -1,0 +1,60 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
+.PHONY: help setup build dev test demo bench bench-peers golden invariance kill-battery fuzz format tidy clean
+
+BUILD := build/release
+SHELL := /bin/bash
+
+help:
+	@echo "make demo           what 4-bit weights cost a real model on real questions (MODEL=coder: a stronger one)"
+	@echo "make test           build and run every test"
+	@echo "make build          the program at $(BUILD)/assay"
+	@echo "make bench          CPU kernel and engine benchmarks, Google Benchmark JSON under build/bench"
+	@echo "make bench-peers    the same beside llama.cpp, Transformers and lm-eval, in one run"
+	@echo "make golden         compare with recorded answers of lm-eval (needs ../shared)"
+	@echo "make invariance     equal bytes under other orders, budgets and without the prefix tree"
+	@echo "make kill-battery   200 kills -9, each resumed: the report must not change"
+	@echo "make fuzz           five minutes of mutated bytes for every parser"
+	@echo "make dev            build with AddressSanitizer and UBSan and run the tests"
+	@echo "make format, tidy   clang-format, clang-tidy"
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	@cmake --preset release >/dev/null && cmake --build --preset release -- -k 0
+
+test: build
+	@ctest --preset release -LE slow
+
+dev: setup
+	@cmake --preset dev >/dev/null && cmake --build --preset dev && ctest --preset dev -LE slow
+
+demo: build
+	@MODEL=$(MODEL) scripts/demo.sh
+
+bench: build
+	@scripts/bench.sh
+
+bench-peers: build
+	@scripts/bench_peers.sh
+
+golden: build
+	@scripts/golden.sh
+
+invariance: build
+	@scripts/invariance.sh
+
+kill-battery: build
+	@scripts/kill_battery.sh 200
+
+fuzz: setup
+	@scripts/fuzz.sh 300
+
+format:
+	@git ls-files '*.cpp' '*.h' | xargs clang-format -i
+
+tidy: build
+	@git ls-files 'engine/*.cpp' 'evals/*.cpp' 'tasks/*.cpp' 'reports/*.cpp' | xargs clang-tidy -p $(BUILD) --quiet
+
+clean:
+	@rm -rf build

@@ -1,0 +1,35 @@
+#include <immintrin.h>
+
+#include "engine/cpu/kernels.h"
+
+#define ASSAY_ISA avx2
+#define ASSAY_SIMD_LEVEL 2
+// The pragma reaches templates of this file only: headers above it keep the build's own target.
+#pragma GCC target("avx2,fma")
+#include "engine/cpu/attention_body.h"
+#include "engine/cpu/ops_body.h"
+
+namespace assay::cpu::avx2 {
+namespace {
+
+template <class Storage>
+constexpr Kernels make_kernels(Activations activations) {
+  return {.activations = activations,
+          .element_bytes = sizeof(typename Storage::Element),
+          .rms_norm = rms_norm<Storage>,
+          .rotate = rotate<Storage>,
+          .write_kv = write_kv<Storage>,
+          .attend = attend<Storage>,
+          .finish = finish<Storage>,
+          .expand_strip = expand_strip,
+          .logit_stats = logit_stats};
+}
+
+constexpr Kernels kFloat = make_kernels<F32Storage>(Activations::f32);
+constexpr Kernels kRounded = make_kernels<RoundedStorage>(Activations::f32_rounded);
+
+}  // namespace
+
+const Kernels& kernels(Activations activations) { return activations == Activations::f32 ? kFloat : kRounded; }
+
+}  // namespace assay::cpu::avx2

@@ -1,0 +1,114 @@
+#include "evals/cli/run_session.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "evals/model/engine_client.h"
+#include "reports/recovery.h"
+#include "reports/run_view.h"
+#include "tasks/all_tasks.h"
+
+namespace assay::cli {
+namespace {
+
+std::atomic<int> caught_signal{0};
+
+void on_signal(int number) {
+  if (number == SIGINT && caught_signal.load() == SIGINT) _exit(130);
+  caught_signal.store(number);
+}
+
+}  // namespace
+
+const Registry& registry() {
+  static const Registry* const all = [] {
+    auto* made = new Registry;
+    add_all_tasks(*made);
+    return made;
+  }();
+  return *all;
+}
+
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+bool stop_requested() { return caught_signal.load() != 0; }
+int stop_signal() { return caught_signal.load(); }
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options) {
+  ASSAY_ASSIGN(auto engine, Engine::open(options));
+  const EngineInfo& info = engine->info();
+  log_detail(fmt::format("{}: {}, {}, {}, {}", info.model_name, info.architecture, info.quantization, info.dtype, info.backend_detail));
+  return make_engine_client(std::move(engine));
+}
+
+Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+                             const std::string& model, RunId baseline_of) {
+  StoredRun run = describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype), real_clock());
+  run.baseline_of = baseline_of;
+  ASSAY_ASSIGN(const RunId id, store.create_run(run));
+  return store.run(id);
+}
+
+Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId id, const std::vector<PlannedTask>& tasks,
+                                      const RunSettings& settings, const RunHints& hints, const Globals& globals) {
+  ASSAY_ASSIGN(const StoredRun run, store.run(id));
+  if (plan_digest(settings, client.info(), tasks) != run.plan_sha256) {
+    return bad_data(fmt::format("run {}: the model or the data changed since it began (plan {}...), so its answers cannot be continued; start a new run",
+                                id, run.plan_sha256.substr(0, 12)));
+  }
+  int64_t items = 0;
+  for (const PlannedTask& task : tasks) items += task.stored.planned;
+  log_info(fmt::format("run {}  {}  {} tasks, {} items  {} {}", id, client.info().model_name, tasks.size(), items, client.info().backend,
+                       client.info().dtype));
+  Progress progress(real_clock(), !globals.quiet, isatty(STDERR_FILENO) == 1);
+  return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock());
+}
+
+int interrupted_exit(RunId run, const Globals& globals) {
+  std::fprintf(stderr, "assay: run %lld stopped; every answer so far is stored. Go on with: assay resume --db %s\n",
+               static_cast<long long>(run), globals.db.c_str());
+  return stop_signal() == SIGINT ? 130 : exit_code(Code::interrupted);
+}
+
+Status print_result(Store& store, RunId run, RunId baseline, const Globals& globals) {
+  ASSAY_ASSIGN(const RunView view, view_run(store, run, registry()));
+  if (globals.json) {
+    Json json = run_json(view);
+    json.set("peak_memory_bytes", peak_memory_bytes());
+    if (baseline != 0) {
+      ASSAY_ASSIGN(const RunView baseline_view, view_run(store, baseline, registry()));
+      ASSAY_ASSIGN(const RecoveryReport report, compare_runs(store, baseline, run, registry(), false, false));
+      json.set("baseline", run_json(baseline_view)).set("recovery", recovery_json(report));
+    }
+    std::printf("%s\n", json.dump().c_str());
+    return ok_status();
+  }
+  if (baseline == 0) {
+    std::fputs(print_terminal(run_table(view), globals.use_color()).c_str(), stdout);
+    return ok_status();
+  }
+  ASSAY_ASSIGN(const RecoveryReport report, compare_runs(store, baseline, run, registry(), false, false));
+  std::fputs(print_terminal(recovery_table(report), globals.use_color()).c_str(), stdout);
+  return ok_status();
+}
+
+}  // namespace assay::cli

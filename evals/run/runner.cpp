@@ -1,0 +1,401 @@
+#include "evals/run/runner.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/base/text_util.h"
+#include "engine/base/threads.h"
+#include "evals/prompt/few_shot.h"
+
+namespace assay {
+namespace {
+
+// A sample on its way: what was asked, and what has come back so far.
+struct ItemInFlight {
+  size_t task = 0;      // of the planned tasks
+  StoredItem stored;
+  Sample sample;
+  size_t missing = 0;   // answers
+  std::string failure;  // the first infrastructure failure
+};
+
+// Where an answer belongs.
+struct Destination {
+  std::shared_ptr<ItemInFlight> item;
+  size_t request_index = 0;
+};
+
+// A sample with its texts as tokens, ready to be submitted.
+struct PreparedItem {
+  std::shared_ptr<ItemInFlight> item;
+  std::vector<LoglikelihoodRequest> loglikelihoods;
+  std::optional<GenerateRequest> generate;
+  Status status;
+};
+
+struct WorkItem {
+  size_t task = 0;
+  size_t position = 0;  // of PlannedTask::doc_ids
+};
+
+std::string target_text(const TaskInfo& info, const Question& question) {
+  return info.kind == RequestKind::multiple_choice ? std::to_string(question.gold) : question.target;
+}
+
+class Runner {
+ public:
+  Runner(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+         const RunHints& hints, Progress& progress, const std::function<bool()>& interrupted, Clock& clock)
+      : client_(client), store_(store), run_(run), tasks_(tasks), settings_(settings), hints_(hints), progress_(progress),
+        interrupted_(interrupted), clock_(clock) {}
+
+  Result<RunSummary> execute() {
+    ASSAY_TRY(find_work());
+    summary_.run = run_.id;
+    const int64_t start_us = clock_.monotonic_us();
+    last_usage_us_ = start_us;
+    const Status status = ask_everything();
+    progress_.finish();
+    ASSAY_TRY(save_usage());
+    summary_.seconds = static_cast<double>(clock_.monotonic_us() - start_us) * 1e-6;
+    ASSAY_TRY(status);
+    if (!summary_.finished) return summary_;
+    ASSAY_TRY(store_.finish_run(run_.id, clock_.utc_us()));
+    return summary_;
+  }
+
+ private:
+  // What the store does not hold yet, in the order of asking.
+  Status find_work() {
+    for (size_t t = 0; t < tasks_.size(); ++t) {
+      ASSAY_ASSIGN(const auto answered, store_.answered(run_.id, run_.tasks[t].id));
+      const std::unordered_set<int64_t> done(answered.begin(), answered.end());
+      for (size_t i = 0; i < tasks_[t].doc_ids.size(); ++i) {
+        if (!done.count(tasks_[t].doc_ids[i])) work_.push_back({t, i});
+      }
+      ASSAY_ASSIGN(auto generation, generation_plan(tasks_[t].task->info(), settings_, client_.info()));
+      generations_.push_back(std::make_shared<GenerationPlan>(std::move(generation)));
+      ASSAY_TRY(load_running_score(t));
+      items_done_ += static_cast<int64_t>(answered.size());
+      items_total_ += static_cast<int64_t>(tasks_[t].doc_ids.size());
+      running_[t].done = static_cast<int64_t>(answered.size());
+    }
+    if (hints_.item_order == "reverse") {
+      std::reverse(work_.begin(), work_.end());
+    } else if (starts_with(hints_.item_order, "shuffled:")) {
+      const auto seed = parse_int(std::string_view(hints_.item_order).substr(9));
+      if (!seed || *seed < 0) return invalid_argument("--item-order shuffled:SEED: SEED must be a number from 0");
+      PythonRandom(static_cast<uint64_t>(*seed)).shuffle(work_);
+    } else if (hints_.item_order != "natural") {
+      return invalid_argument(fmt::format("--item-order {}: expected natural, reverse or shuffled:SEED", hints_.item_order));
+    }
+    return ok_status();
+  }
+
+  // The running score of a resumed task begins with what is stored.
+  Status load_running_score(size_t t) {
+    running_.emplace_back();
+    ASSAY_ASSIGN(const StoredScores scores, store_.scores(run_.id, run_.tasks[t].id, run_.tasks[t].primary_metric));
+    for (const double value : scores.values) running_[t].add(value);
+    return ok_status();
+  }
+
+  Status ask_everything() {
+    while (next_work_ < work_.size() || client_.num_pending() > 0) {
+      if (interrupted_()) return ok_status();
+      ASSAY_TRY(refill());
+      ASSAY_ASSIGN(auto answers, client_.wait());
+      for (Answer& answer : answers) ASSAY_TRY(take(std::move(answer)));
+      ASSAY_TRY(commit());
+    }
+    summary_.finished = true;
+    return ok_status();
+  }
+
+  // Keeps at least half a window of samples submitted, so that requests which share prefixes are planned together.
+  Status refill() {
+    const int64_t window = std::max<int64_t>(hints_.window_items, 1);
+    if (items_in_flight_ > window / 2) return ok_status();
+    const size_t count = std::min(work_.size() - next_work_, static_cast<size_t>(window - items_in_flight_));
+    std::vector<PreparedItem> prepared(count);
+    parallel_for(count, [&](size_t i) { prepared[i] = prepare(work_[next_work_ + i]); });
+    next_work_ += count;
+    for (PreparedItem& item : prepared) ASSAY_TRY(submit(std::move(item)));
+    return commit();
+  }
+
+  Result<Tokens> encode(std::string_view text) const {
+    // The template or the task may have written BOS itself; it must not be doubled.
+    const std::string& bos = client_.info().bos_text;
+    return client_.encode(text, bos.empty() || !starts_with(text, bos));
+  }
+
+  int64_t max_length() const {
+    const int64_t model = client_.info().max_model_len;
+    return settings_.max_length > 0 ? std::min(settings_.max_length, model) : model;
+  }
+
+  PreparedItem prepare(const WorkItem& work) const {
+    PreparedItem prepared;
+    prepared.item = std::make_shared<ItemInFlight>();
+    prepared.item->task = work.task;
+    prepared.status = prepare_into(work, prepared);
+    return prepared;
+  }
+
+  Status prepare_into(const WorkItem& work, PreparedItem& prepared) const {
+    const PlannedTask& planned = tasks_[work.task];
+    const TaskInfo& info = planned.task->info();
+    ItemInFlight& item = *prepared.item;
+    ASSAY_ASSIGN(item.sample, sample_of(planned, work.position));
+    item.stored.doc_id = item.sample.doc_id;
+    item.stored.document = item.sample.document;
+    item.stored.shots = planned.shots[work.position];
+    item.stored.target = target_text(info, item.sample.question);
+    const ChatRenderer chat = [this](const std::vector<ChatMessage>& messages, const RenderOptions& options) {
+      return client_.render_chat(messages, options);
+    };
+    ASSAY_ASSIGN(const PromptTexts texts, prompt_of(planned, work.position, settings_, chat));
+    if (info.kind == RequestKind::generate_until) return prepare_generation(work.task, texts, prepared);
+    return prepare_loglikelihoods(texts, prepared);
+  }
+
+  Status prepare_generation(size_t task, const PromptTexts& texts, PreparedItem& prepared) const {
+    const GenerationPlan& plan = *generations_[task];
+    const int64_t room = max_length() - plan.sampling.max_tokens;
+    if (room < 1) {
+      return invalid_argument(fmt::format("{}: {} tokens to generate leave no room for a prompt in a context of {}; lower max_gen_toks",
+                                          tasks_[task].task->info().name, plan.sampling.max_tokens, max_length()));
+    }
+    ASSAY_ASSIGN(Tokens tokens, encode(texts.contexts[0]));
+    const bool truncated = static_cast<int64_t>(tokens.size()) > room;
+    if (truncated) tokens.erase(tokens.begin(), tokens.end() - room);
+    StoredRequest request;
+    request.context = texts.contexts[0];
+    request.context_tokens = static_cast<int32_t>(tokens.size());
+    request.truncated = truncated;
+    prepared.item->stored.requests.push_back(std::move(request));
+    prepared.generate = GenerateRequest{std::make_shared<const Tokens>(std::move(tokens)), plan.sampling};
+    return ok_status();
+  }
+
+  Status prepare_loglikelihoods(const PromptTexts& texts, PreparedItem& prepared) const {
+    const EngineInfo& model = client_.info();
+    const TokenId prefix = model.bos_token ? *model.bos_token : model.eos_tokens.empty() ? 0 : model.eos_tokens[0];
+    SharedTokens last_context;
+    for (size_t i = 0; i < texts.num_requests(); ++i) {
+      const std::string& continuation = texts.continuations.size() == 1 ? texts.continuations[0] : texts.continuations[i];
+      ASSAY_ASSIGN(TokenPair pair, encode_pair([this](std::string_view text) { return encode(text); }, texts.context_of(i), continuation,
+                                               prefix, max_length()));
+      StoredRequest request;
+      request.context = texts.context_of(i);
+      request.continuation = continuation;
+      request.context_tokens = static_cast<int32_t>(pair.context.size());
+      request.continuation_tokens = static_cast<int32_t>(pair.continuation.size());
+      request.truncated = pair.truncated;
+      prepared.item->stored.requests.push_back(std::move(request));
+      if (!last_context || *last_context != pair.context) last_context = std::make_shared<const Tokens>(std::move(pair.context));
+      prepared.loglikelihoods.push_back({last_context, std::move(pair.continuation)});
+    }
+    return ok_status();
+  }
+
+  // A sample that cannot even be asked is a failed row with its reason, unless nothing at all could ever be asked.
+  Status submit(PreparedItem prepared) {
+    const std::shared_ptr<ItemInFlight>& item = prepared.item;
+    ++items_in_flight_;
+    if (!prepared.status.ok()) {
+      const Code code = prepared.status.code();
+      if (code == Code::invalid_argument || code == Code::unsupported) return prepared.status;
+      item->failure = prepared.status.message();
+      return finish_item(item);
+    }
+    ++items_submitted_;
+    item->missing = prepared.loglikelihoods.size() + (prepared.generate ? 1 : 0);
+    item->stored.response.loglikelihoods.resize(prepared.loglikelihoods.size());
+    for (size_t i = 0; i < prepared.loglikelihoods.size(); ++i) {
+      ASSAY_TRY(register_answer(client_.submit(std::move(prepared.loglikelihoods[i])), item, i));
+    }
+    if (prepared.generate) ASSAY_TRY(register_answer(client_.submit(std::move(*prepared.generate)), item, 0));
+    return ok_status();
+  }
+
+  Status register_answer(Result<RequestId> id, const std::shared_ptr<ItemInFlight>& item, size_t request_index) {
+    if (!id.ok()) {
+      return id.status().with_context(fmt::format("{} document {}", tasks_[item->task].task->info().name, item->stored.doc_id));
+    }
+    destinations_[*id] = {item, request_index};
+    return ok_status();
+  }
+
+  Status take(Answer answer) {
+    const auto found = destinations_.find(answer.id);
+    if (found == destinations_.end()) return internal_error("an answer came back that nobody asked for");
+    const Destination destination = std::move(found->second);
+    destinations_.erase(found);
+    ItemInFlight& item = *destination.item;
+    if (!answer.error.empty()) {
+      if (item.failure.empty()) item.failure = answer.error;
+    } else if (!answer.loglikelihoods.empty()) {
+      item.stored.response.loglikelihoods[destination.request_index] = std::move(answer.loglikelihoods[0]);
+    } else {
+      item.stored.response.completions = std::move(answer.completions);
+    }
+    return --item.missing == 0 ? finish_item(destination.item) : ok_status();
+  }
+
+  Status finish_item(const std::shared_ptr<ItemInFlight>& item) {
+    --items_in_flight_;
+    const PlannedTask& planned = tasks_[item->task];
+    if (item->failure.empty()) {
+      item->stored.score = planned.task->judge(item->sample, item->stored.response);
+    } else {
+      item->stored.score.outcome = Outcome::failed;
+      item->stored.score.reason = item->failure;
+      item->stored.response = {};
+    }
+    summary_.failed += item->stored.score.outcome == Outcome::failed;
+    ++summary_.asked;
+    RunningScore& running = running_[item->task];
+    ++running.done;
+    ++items_done_;
+    for (const MetricValue& metric : item->stored.score.metrics) {
+      if (metric.name + "," + metric.filter == planned.stored.primary_metric) running.add(metric.value);
+    }
+    newest_task_ = item->task;
+    finished_[item->task].push_back(std::move(item->stored));
+    return ok_status();
+  }
+
+  // One transaction a task: normally one a batch.
+  Status commit() {
+    for (auto& [task, items] : finished_) ASSAY_TRY(store_.add_items(run_.id, run_.tasks[task].id, items));
+    const bool any = !finished_.empty();
+    finished_.clear();
+    if (clock_.monotonic_us() - last_usage_us_ > 10'000'000) ASSAY_TRY(save_usage());
+    if (any) show_progress();
+    return ok_status();
+  }
+
+  // Adds what was spent since the last call to the run's row.
+  Status save_usage() {
+    const int64_t now_us = clock_.monotonic_us();
+    const EngineStats stats = client_.stats();
+    ASSAY_TRY(store_.add_usage(run_.id, static_cast<double>(now_us - last_usage_us_) * 1e-6, stats.tokens_asked - saved_asked_,
+                               stats.tokens_computed - saved_computed_));
+    last_usage_us_ = now_us;
+    saved_asked_ = stats.tokens_asked;
+    saved_computed_ = stats.tokens_computed;
+    return ok_status();
+  }
+
+  void show_progress() {
+    const RunningScore& running = running_[newest_task_];
+    const EngineStats stats = client_.stats();
+    ProgressState state;
+    state.model = client_.info().model_name;
+    state.task = tasks_[newest_task_].stored.name;
+    state.items_done = items_done_;
+    state.items_total = items_total_;
+    state.task_done = running.done;
+    state.task_total = tasks_[newest_task_].stored.planned;
+    state.score = running.mean();
+    state.half_width = running.half_width();
+    state.tokens_done = stats.tokens_computed;
+    if (stats.seconds_in_steps > 0) state.tokens_per_s = static_cast<double>(stats.tokens_computed) / stats.seconds_in_steps;
+    // Tokens an item has cost so far, times the items left.
+    const int64_t answered_here = summary_.asked;
+    if (answered_here > 0 && state.tokens_per_s > 0) {
+      const double per_item = static_cast<double>(stats.tokens_computed) / static_cast<double>(answered_here);
+      state.tokens_total = state.tokens_done + static_cast<int64_t>(per_item * static_cast<double>(items_total_ - items_done_));
+      state.eta_s = static_cast<double>(state.tokens_total - state.tokens_done) / state.tokens_per_s;
+    }
+    progress_.update(state);
+  }
+
+  struct RunningScore {
+    int64_t done = 0, count = 0;
+    double sum = 0, squares = 0;
+    void add(double value) {
+      ++count;
+      sum += value;
+      squares += value * value;
+    }
+    double mean() const { return count ? sum / static_cast<double>(count) : 0; }
+    double half_width() const {
+      if (count < 2) return 0;
+      const double n = static_cast<double>(count);
+      return 1.96 * std::sqrt(std::max(0.0, squares / n - mean() * mean()) / (n - 1));
+    }
+  };
+
+  ModelClient& client_;
+  Store& store_;
+  const StoredRun& run_;
+  const std::vector<PlannedTask>& tasks_;
+  const RunSettings& settings_;
+  const RunHints& hints_;
+  Progress& progress_;
+  const std::function<bool()>& interrupted_;
+  Clock& clock_;
+
+  std::vector<WorkItem> work_;
+  std::vector<std::shared_ptr<GenerationPlan>> generations_;  // one a task
+  std::vector<RunningScore> running_;                         // one a task
+  size_t next_work_ = 0, newest_task_ = 0;
+  int64_t items_in_flight_ = 0, items_submitted_ = 0, items_done_ = 0, items_total_ = 0;
+  std::unordered_map<RequestId, Destination> destinations_;
+  std::map<size_t, std::vector<StoredItem>> finished_;  // by task, not yet stored
+  int64_t last_usage_us_ = 0, saved_asked_ = 0, saved_computed_ = 0;
+  RunSummary summary_;
+};
+
+// Facts about this machine that may explain a speed or a last bit.
+Json machine_json() {
+  Json json = Json::object();
+  utsname names{};
+  if (uname(&names) == 0) json.set("kernel", std::string(names.sysname) + " " + names.release).set("architecture", names.machine);
+  json.set("cpus", available_cpus());
+  json.set("memory_bytes", int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE));
+  if (auto text = real_files().read("/proc/cpuinfo", 1 << 22); text.ok()) {
+    const size_t at = text->find("model name");
+    const size_t colon = at == std::string::npos ? at : text->find(": ", at);
+    if (colon != std::string::npos) json.set("processor", text->substr(colon + 2, text->find('\n', colon) - colon - 2));
+  }
+  return json;
+}
+
+std::string build_text() { return fmt::format("assay {} ({})", ASSAY_VERSION, __VERSION__); }
+
+}  // namespace
+
+Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks,
+                               const RunSettings& settings, const RunHints& hints, Progress& progress,
+                               const std::function<bool()>& interrupted, Clock& clock) {
+  return Runner(client, store, run, tasks, settings, hints, progress, interrupted, clock).execute();
+}
+
+StoredRun describe_run(const ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+                       const std::string& command, Clock& clock) {
+  StoredRun run;
+  run.created_utc_us = clock.utc_us();
+  run.model = client.info();
+  run.settings = settings.to_json();
+  run.plan_sha256 = plan_digest(settings, client.info(), tasks);
+  run.command = command;
+  run.build = build_text();
+  run.machine = machine_json();
+  for (const PlannedTask& task : tasks) run.tasks.push_back(task.stored);
+  return run;
+}
+
+}  // namespace assay

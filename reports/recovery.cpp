@@ -1,0 +1,302 @@
+#include "reports/recovery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+
+namespace assay {
+namespace {
+
+// One task of both runs.
+struct CommonTask {
+  const StoredTask* baseline;
+  const StoredTask* candidate;
+};
+
+// What one row of the table is made of.
+struct RowScores {
+  RecoveryRow row;
+  PairedScores scores;
+};
+
+// Differences that make the two answers not the same question, and those that are only worth saying.
+struct Differences {
+  std::vector<std::string> serious, minor;
+};
+
+void compare_setting(const StoredRun& a, const StoredRun& b, std::string_view key, Differences& out) {
+  const Json* left = a.settings.find(key);
+  const Json* right = b.settings.find(key);
+  if (left && right && *left == *right) return;
+  out.serious.push_back(fmt::format("{} {} against {}", key, left ? left->dump() : "none", right ? right->dump() : "none"));
+}
+
+Differences differences_of(const StoredRun& a, const StoredRun& b, const std::vector<CommonTask>& tasks) {
+  Differences out;
+  for (const std::string_view key : {"apply_chat_template", "fewshot_as_multiturn", "system_instruction", "gen_kwargs", "max_length",
+                                     "fewshot_seed", "profile", "now_utc"}) {
+    compare_setting(a, b, key, out);
+  }
+  if (a.model.tokenizer_sha256 != b.model.tokenizer_sha256) out.minor.push_back("the tokenizer files differ");
+  if (a.model.chat_template_sha256 != b.model.chat_template_sha256) out.minor.push_back("the chat templates differ");
+  if (a.model.dtype != b.model.dtype) out.minor.push_back(fmt::format("dtype {} against {}", a.model.dtype, b.model.dtype));
+  if (a.model.backend != b.model.backend) out.minor.push_back(fmt::format("backend {} against {}", a.model.backend, b.model.backend));
+  for (const CommonTask& task : tasks) {
+    const StoredTask &x = *task.baseline, &y = *task.candidate;
+    if (x.version != y.version) out.serious.push_back(fmt::format("{}: version {} against {}", x.name, x.version, y.version));
+    if (x.num_fewshot != y.num_fewshot) out.serious.push_back(fmt::format("{}: {} shots against {}", x.name, x.num_fewshot, y.num_fewshot));
+    if (x.split != y.split) out.serious.push_back(fmt::format("{}: split {} against {}", x.name, x.split, y.split));
+    if (x.fewshot_data_sha256 != y.fewshot_data_sha256) out.serious.push_back(x.name + ": the shots come from different data");
+  }
+  if (a.state != RunState::finished || b.state != RunState::finished) out.minor.push_back("a run is unfinished: only samples answered by both count");
+  return out;
+}
+
+// Pairs by document hash, equal documents in order of doc_id.
+Status pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task, const std::string& metric, int32_t stratum,
+                 PairedScores& out) {
+  ASSAY_ASSIGN(const StoredScores left, store.scores(a.id, task.baseline->id, metric));
+  ASSAY_ASSIGN(const StoredScores right, store.scores(b.id, task.candidate->id, metric));
+  std::unordered_map<std::string, std::vector<size_t>> by_hash;
+  for (size_t i = right.values.size(); i-- > 0;) by_hash[right.doc_hashes[i]].push_back(i);
+  for (size_t i = 0; i < left.values.size(); ++i) {
+    const auto found = by_hash.find(left.doc_hashes[i]);
+    if (found == by_hash.end() || found->second.empty()) continue;
+    out.baseline.push_back(left.values[i]);
+    out.candidate.push_back(right.values[found->second.back()]);
+    out.stratum.push_back(stratum);
+    found->second.pop_back();
+  }
+  return ok_status();
+}
+
+Status add_outcomes(Store& store, RunId run, int64_t task_id, OutcomeCounts& sum) {
+  ASSAY_ASSIGN(const OutcomeCounts part, store.outcomes(run, task_id));
+  sum.scored += part.scored;
+  sum.no_answer += part.no_answer;
+  sum.failed += part.failed;
+  sum.skipped += part.skipped;
+  sum.truncated += part.truncated;
+  return ok_status();
+}
+
+class Comparer {
+ public:
+  Comparer(Store& store, const StoredRun& a, const StoredRun& b, const Registry& registry) : store_(store), a_(a), b_(b), registry_(registry) {
+    for (const StoredTask& task : a.tasks) {
+      const auto other = std::find_if(b.tasks.begin(), b.tasks.end(), [&](const StoredTask& t) { return t.name == task.name; });
+      if (other != b.tasks.end()) common_.push_back({&task, &*other});
+    }
+  }
+
+  const std::vector<CommonTask>& common() const { return common_; }
+
+  Result<std::vector<RowScores>> rows(bool detail) {
+    std::vector<std::string> names;
+    for (const CommonTask& task : common_) names.push_back(task.baseline->name);
+    const auto groups = registry_.complete_groups(names);
+    std::vector<RowScores> rows;
+    std::vector<std::string> grouped;
+    for (const CommonTask& task : common_) {
+      const std::string& name = task.baseline->name;
+      if (std::find(grouped.begin(), grouped.end(), name) != grouped.end()) continue;
+      const auto group = std::find_if(groups.begin(), groups.end(), [&](const TaskGroup* g) {
+        const auto members = registry_.leaves(*g);
+        return !g->is_tag && std::find(members.begin(), members.end(), name) != members.end();
+      });
+      if (group != groups.end()) {
+        ASSAY_ASSIGN(RowScores row, group_row(**group, grouped));
+        rows.push_back(std::move(row));
+        if (!detail) continue;
+        for (const CommonTask& leaf : common_) {
+          const auto members = registry_.leaves(**group);
+          if (std::find(members.begin(), members.end(), leaf.baseline->name) == members.end()) continue;
+          ASSAY_ASSIGN(RowScores leaf_row, task_row(leaf));
+          leaf_row.row.task = "  " + leaf.baseline->alias;
+          leaf_row.row.is_group = false;
+          rows.push_back(std::move(leaf_row));
+        }
+        continue;
+      }
+      ASSAY_ASSIGN(RowScores row, task_row(task));
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  }
+
+ private:
+  Result<RowScores> task_row(const CommonTask& task) {
+    RowScores out;
+    describe(task, out.row);
+    out.row.task = task.baseline->name;
+    out.row.metric = task.baseline->primary_metric;
+    ASSAY_TRY(pair_task(store_, a_, b_, task, out.row.metric, 0, out.scores));
+    ASSAY_TRY(add_outcomes(store_, a_.id, task.baseline->id, out.row.baseline_outcomes));
+    ASSAY_TRY(add_outcomes(store_, b_.id, task.candidate->id, out.row.candidate_outcomes));
+    out.row.comparison = compare_paired(out.scores);
+    return out;
+  }
+
+  Result<RowScores> group_row(const TaskGroup& group, std::vector<std::string>& grouped) {
+    RowScores out;
+    out.row.task = group.name;
+    out.row.metric = group.metric;
+    out.row.is_group = true;
+    const auto members = registry_.leaves(group);
+    int32_t stratum = 0;
+    for (const CommonTask& task : common_) {
+      if (std::find(members.begin(), members.end(), task.baseline->name) == members.end()) continue;
+      describe(task, out.row);
+      grouped.push_back(task.baseline->name);
+      ASSAY_TRY(pair_task(store_, a_, b_, task, group.metric, stratum++, out.scores));
+      ASSAY_TRY(add_outcomes(store_, a_.id, task.baseline->id, out.row.baseline_outcomes));
+      ASSAY_TRY(add_outcomes(store_, b_.id, task.candidate->id, out.row.candidate_outcomes));
+    }
+    out.row.comparison = compare_paired(out.scores);
+    return out;
+  }
+
+  static void describe(const CommonTask& task, RecoveryRow& row) {
+    row.label = task.baseline->split_label;
+    if (task.baseline->planned < task.baseline->rows) row.limited = true;
+    row.num_fewshot = task.baseline->num_fewshot;
+  }
+
+  Store& store_;
+  const StoredRun& a_;
+  const StoredRun& b_;
+  const Registry& registry_;
+  std::vector<CommonTask> common_;
+};
+
+std::string percent(double value) { return fmt::format("{:.2f}", 100 * value); }
+
+std::string interval(const PairedComparison& c) {
+  if (!c.recovery_bounded) return "unbounded";
+  return fmt::format("[{:.1f}, {:.1f}]", 100 * c.recovery_low, 100 * c.recovery_high);
+}
+
+std::string metric_name(const std::string& key) {
+  const size_t comma = key.find(',');
+  return key.substr(comma + 1) == "none" ? key.substr(0, comma) : key;
+}
+
+// The column heading of a run: what sets the two apart.
+std::string column_name(const StoredRun& run) { return run.model.quantization == "none" ? run.model.dtype : run.model.quantization; }
+
+std::vector<std::string> table_row(const RecoveryRow& row) {
+  const PairedComparison& c = row.comparison;
+  std::string name = row.label.empty() ? row.task : fmt::format("{} [{}]", row.task, row.label);
+  if (row.is_average) {
+    return {name, "", "", percent(c.baseline), percent(c.candidate), fmt::format("{:.1f} %", 100 * c.recovery), interval(c),
+            fmt::format("{}/{}", c.lost, c.gained), "", std::to_string(c.count)};
+  }
+  return {name,
+          std::to_string(row.num_fewshot),
+          metric_name(row.metric),
+          percent(c.baseline),
+          percent(c.candidate),
+          std::isnan(c.recovery) ? "n/a" : fmt::format("{:.1f} %", 100 * c.recovery),
+          interval(c),
+          fmt::format("{}/{}", c.lost, c.gained),
+          fmt::format("{:.3f}", c.mcnemar_p),
+          fmt::format("{}{}", c.count, row.limited ? " (slice)" : "")};
+}
+
+int64_t without_answer(const OutcomeCounts& counts) { return counts.no_answer + counts.failed + counts.skipped; }
+
+}  // namespace
+
+Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry, bool detail, bool force) {
+  RecoveryReport report;
+  ASSAY_ASSIGN(report.baseline, store.run(baseline));
+  ASSAY_ASSIGN(report.candidate, store.run(candidate));
+  Comparer comparer(store, report.baseline, report.candidate, registry);
+  if (comparer.common().empty()) {
+    return not_found(fmt::format("runs {} and {} have no task in common: `assay ls runs` shows what each ran", baseline, candidate));
+  }
+  const Differences differences = differences_of(report.baseline, report.candidate, comparer.common());
+  if (!differences.serious.empty() && !force) {
+    return bad_data(fmt::format("runs {} and {} did not ask the same questions: {}; --force compares them all the same", baseline, candidate,
+                                differences.serious.front()));
+  }
+  report.warnings = differences.serious;
+  report.warnings.insert(report.warnings.end(), differences.minor.begin(), differences.minor.end());
+
+  ASSAY_ASSIGN(auto rows, comparer.rows(detail));
+  std::vector<PairedComparison> averaged;
+  std::vector<PairedScores> averaged_scores;
+  for (RowScores& row : rows) {
+    if (row.row.task.front() != ' ' && row.row.comparison.count > 0) {
+      averaged.push_back(row.row.comparison);
+      averaged_scores.push_back(std::move(row.scores));
+    }
+    report.rows.push_back(std::move(row.row));
+  }
+  if (averaged.size() > 1) {
+    RecoveryRow average;
+    average.task = "average";
+    average.is_average = true;
+    average.comparison = average_of(averaged, averaged_scores);
+    report.rows.push_back(std::move(average));
+  }
+  return report;
+}
+
+Table recovery_table(const RecoveryReport& report) {
+  Table table;
+  table.title = fmt::format("{} against {}: what was recovered", report.candidate.model.model_name, report.baseline.model.model_name);
+  table.columns = {{"task"},
+                   {"shots", true},
+                   {"metric"},
+                   {column_name(report.baseline) + " %", true},
+                   {column_name(report.candidate) + " %", true},
+                   {"recovery", true},
+                   {"95 % interval", true},
+                   {"flips -/+", true},
+                   {"McNemar p", true},
+                   {"items", true}};
+  int64_t unanswered = 0;
+  for (const RecoveryRow& row : report.rows) {
+    if (row.is_average) table.rules_before.push_back(table.rows.size());
+    table.rows.push_back(table_row(row));
+    unanswered += without_answer(row.baseline_outcomes) + without_answer(row.candidate_outcomes);
+  }
+  table.notes.push_back("interval: of the ratio, paired question by question (Fieller); flips: right before, wrong after / wrong before, right after");
+  if (unanswered > 0) table.notes.push_back(fmt::format("{} answers held no extractable answer or failed; `assay report RUN` counts them", unanswered));
+  for (const std::string& warning : report.warnings) table.notes.push_back("warning: " + warning);
+  table.notes.push_back(fmt::format("baseline, run {}: {}", report.baseline.id, report.baseline.command));
+  table.notes.push_back(fmt::format("candidate, run {}: {}", report.candidate.id, report.candidate.command));
+  return table;
+}
+
+Json recovery_json(const RecoveryReport& report) {
+  Json rows = Json::array();
+  for (const RecoveryRow& row : report.rows) {
+    const PairedComparison& c = row.comparison;
+    Json json = Json::object();
+    json.set("task", row.task).set("metric", row.metric).set("num_fewshot", row.num_fewshot).set("label", row.label);
+    json.set("group", row.is_group).set("average", row.is_average).set("slice", row.limited).set("items", c.count);
+    json.set("baseline", c.baseline).set("candidate", c.candidate);
+    json.set("difference", c.difference).set("difference_se", c.difference_se);
+    json.set("difference_low", c.difference_low).set("difference_high", c.difference_high);
+    json.set("recovery", std::isnan(c.recovery) ? Json() : Json(c.recovery));
+    json.set("recovery_low", c.recovery_bounded ? Json(c.recovery_low) : Json());
+    json.set("recovery_high", c.recovery_bounded ? Json(c.recovery_high) : Json());
+    json.set("lost", c.lost).set("gained", c.gained).set("mcnemar_p", row.is_average ? Json() : Json(c.mcnemar_p));
+    rows.push_back(std::move(json));
+  }
+  Json warnings = Json::array();
+  for (const std::string& warning : report.warnings) warnings.push_back(warning);
+  const auto run = [](const StoredRun& r) {
+    return Json::object().set("run", r.id).set("model", r.model.model_name).set("quantization", r.model.quantization)
+        .set("dtype", r.model.dtype).set("weights_sha256", r.model.weights_sha256).set("plan_sha256", r.plan_sha256).set("command", r.command);
+  };
+  return Json::object().set("baseline", run(report.baseline)).set("candidate", run(report.candidate)).set("rows", std::move(rows))
+      .set("warnings", std::move(warnings));
+}
+
+}  // namespace assay

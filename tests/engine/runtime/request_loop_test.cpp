@@ -1,0 +1,541 @@
+#include "engine/runtime/request_loop.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <variant>
+
+#include "engine/base/text_util.h"
+#include "tests/support/fake_backend.h"
+
+namespace assay {
+namespace {
+
+using testing::FakeBackend;
+using testing::FakeBackendOptions;
+using testing::FakeModel;
+
+constexpr int kVocab = 40;
+constexpr TokenId kEos = 1;
+
+std::string letter(TokenId token) { return std::string(1, static_cast<char>('A' + token)); }
+std::string spell(const Tokens& tokens, bool) {
+  std::string text;
+  for (const TokenId token : tokens) text += letter(token);
+  return text;
+}
+const TokenTexts kTexts = {letter, [](TokenId) { return false; }, spell};
+
+using Request = std::variant<LoglikelihoodRequest, GenerateRequest>;
+
+struct Setup {
+  int32_t budget = 64;
+  int32_t kv_blocks = 512;
+  int32_t max_sequences = 16;
+  bool prefix_tree = true;
+  int32_t rows_that_fit = std::numeric_limits<int32_t>::max();
+  int max_model_len = 1000;
+};
+
+FakeBackendOptions backend_options(const Setup& setup) {
+  FakeBackendOptions options;
+  options.model.vocab_size = kVocab;
+  options.num_kv_blocks = setup.kv_blocks;
+  options.max_batch_tokens = setup.budget;
+  options.rows_that_fit = setup.rows_that_fit;
+  return options;
+}
+
+RequestLoopOptions loop_options(const Setup& setup) {
+  RequestLoopOptions options;
+  options.vocab_size = kVocab;
+  options.max_model_len = setup.max_model_len;
+  options.eos_tokens = {kEos};
+  options.max_batch_tokens = setup.budget;
+  options.max_sequences = setup.max_sequences;
+  options.num_threads = 1;
+  options.prefix_tree = setup.prefix_tree;
+  return options;
+}
+
+// A loop over a fake backend.
+struct Rig {
+  explicit Rig(const Setup& setup)
+      : backend(backend_options(setup)), loop(backend, kTexts, loop_options(setup)) {}
+  FakeBackend backend;
+  RequestLoop loop;
+
+  RequestId submit(const Request& request) {
+    const auto id = std::visit([&](const auto& r) { return loop.submit(r); }, request);
+    REQUIRE(id.ok());
+    return *id;
+  }
+  void run() {
+    for (int steps = 0;; ++steps) {
+      REQUIRE(steps < 100000);
+      const auto more = loop.step();
+      REQUIRE(more.ok());
+      if (!*more) return;
+    }
+  }
+};
+
+// What the answer must be, from the model's definition alone.
+Answer expected_answer(const LoglikelihoodRequest& request) {
+  Tokens tokens = *request.context;
+  tokens.insert(tokens.end(), request.continuation.begin(), request.continuation.end());
+  const auto rows = FakeModel{kVocab}.rows(tokens);
+  Answer answer;
+  Loglikelihood& out = answer.loglikelihoods.emplace_back();
+  out.is_greedy = true;
+  for (size_t i = 0; i < request.continuation.size(); ++i) {
+    LogitRequest wanted;
+    wanted.targets = {request.continuation[i]};
+    wanted.num_logprobs = request.num_logprobs;
+    const LogitResult result = FakeModel::result(rows[request.context->size() - 1 + i], wanted);
+    out.logprobs.push_back(result.target_logprobs[0]);
+    out.sum += static_cast<double>(result.target_logprobs[0]);
+    out.is_greedy = out.is_greedy && result.argmax == request.continuation[i];
+    if (request.num_logprobs > 0) out.top_logprobs.push_back(result.top);
+  }
+  return answer;
+}
+
+Completion expected_completion(const GenerateRequest& request, int sample_index, int max_model_len) {
+  Completion out;
+  out.sample_index = sample_index;
+  Tokens history = *request.prompt;
+  const auto num_prompt = static_cast<int32_t>(history.size());
+  for (;;) {
+    const std::vector<float> row = FakeModel{kVocab}.rows(history).back();
+    const bool early = static_cast<int>(out.tokens.size()) < request.sampling.min_tokens;
+    const SampledToken sampled =
+        sample_token(row, request.sampling, sample_index, history, num_prompt, early ? Tokens{kEos} : Tokens{});
+    history.push_back(sampled.token);
+    out.tokens.push_back(sampled.token);
+    out.logprobs.push_back(sampled.logprob);
+    if (request.sampling.num_logprobs > 0) out.top_logprobs.push_back(sampled.top);
+    if (sampled.token == kEos && !request.sampling.ignore_eos) {
+      out.finish = FinishReason::stop_token;
+      out.stop_match = letter(kEos);
+      out.text = spell({out.tokens.begin(), out.tokens.end() - 1}, true);
+      return out;
+    }
+    out.text = spell(out.tokens, true);
+    for (const std::string& stop : request.sampling.stop) {
+      if (const size_t at = out.text.find(stop); at != std::string::npos) {
+        out.finish = FinishReason::stop_string;
+        out.stop_match = stop;
+        out.text.resize(at);
+        return out;
+      }
+    }
+    out.finish = FinishReason::length;
+    if (static_cast<int>(out.tokens.size()) == request.sampling.max_tokens) return out;
+    if (static_cast<int>(history.size()) > max_model_len) return out;
+  }
+}
+
+bool same(const std::vector<std::vector<TokenLogprob>>& a, const std::vector<std::vector<TokenLogprob>>& b) {
+  const auto equal = [](const TokenLogprob& x, const TokenLogprob& y) { return x.token == y.token && x.logprob == y.logprob; };
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!std::equal(a[i].begin(), a[i].end(), b[i].begin(), b[i].end(), equal)) return false;
+  }
+  return true;
+}
+
+void check_answer(const Answer& answer, const Request& request, int max_model_len) {
+  REQUIRE(answer.error.empty());
+  if (const auto* scored = std::get_if<LoglikelihoodRequest>(&request)) {
+    const Loglikelihood expected = expected_answer(*scored).loglikelihoods[0];
+    REQUIRE(answer.loglikelihoods.size() == 1);
+    CHECK(answer.completions.empty());
+    CHECK(answer.loglikelihoods[0].sum == expected.sum);
+    CHECK(answer.loglikelihoods[0].logprobs == expected.logprobs);
+    CHECK(answer.loglikelihoods[0].is_greedy == expected.is_greedy);
+    CHECK(same(answer.loglikelihoods[0].top_logprobs, expected.top_logprobs));
+    CHECK(answer.prompt_tokens == static_cast<int64_t>(scored->context->size() + scored->continuation.size()));
+    return;
+  }
+  const auto& generated = std::get<GenerateRequest>(request);
+  CHECK(answer.loglikelihoods.empty());
+  REQUIRE(answer.completions.size() == static_cast<size_t>(generated.sampling.num_samples));
+  CHECK(answer.prompt_tokens == static_cast<int64_t>(generated.prompt->size()));
+  for (int i = 0; i < generated.sampling.num_samples; ++i) {
+    const Completion& completion = answer.completions[static_cast<size_t>(i)];
+    const Completion expected = expected_completion(generated, i, max_model_len);
+    CHECK(completion.sample_index == i);
+    CHECK(completion.tokens == expected.tokens);
+    CHECK(completion.text == expected.text);
+    CHECK(completion.finish == expected.finish);
+    CHECK(completion.stop_match == expected.stop_match);
+    for (size_t t = 0; t < expected.logprobs.size(); ++t) {
+      CHECK(std::abs(completion.logprobs[t] - expected.logprobs[t]) < 1e-5f);
+    }
+    CHECK(completion.top_logprobs.size() == expected.top_logprobs.size());
+  }
+}
+
+// Requests over few ids, so that prefixes are shared by design and by accident, whole requests repeat, and some lie inside
+// others.
+class Workload {
+ public:
+  explicit Workload(uint32_t seed) : random_(seed) {}
+
+  std::vector<Request> requests(int count) {
+    std::vector<Request> requests;
+    SharedTokens context;
+    while (static_cast<int>(requests.size()) < count) {
+      if (context == nullptr || below(3) == 0) context = next_context(context);
+      if (below(4) == 0) requests.push_back(generate(context));
+      else requests.push_back(LoglikelihoodRequest{context, tokens(1 + below(6)), below(4) == 0 ? 3 : 0});
+      if (below(10) == 0) requests.push_back(requests.back());
+    }
+    return requests;
+  }
+  int below(int n) { return static_cast<int>(random_() % static_cast<uint32_t>(n)); }
+  template <class T>
+  void shuffle(std::vector<T>& list) {
+    std::shuffle(list.begin(), list.end(), random_);
+  }
+
+ private:
+  Tokens tokens(int count) {
+    Tokens list(static_cast<size_t>(count));
+    for (TokenId& token : list) token = 2 + below(below(3) == 0 ? kVocab - 2 : 3);
+    return list;
+  }
+  SharedTokens next_context(const SharedTokens& last) {
+    Tokens next;
+    if (last != nullptr && below(3) > 0) next.assign(last->begin(), last->begin() + below(static_cast<int>(last->size()) + 1));
+    const Tokens more = tokens(1 + below(30));
+    next.insert(next.end(), more.begin(), more.end());
+    if (next.size() > 60) next.resize(60);
+    return std::make_shared<const Tokens>(std::move(next));
+  }
+  GenerateRequest generate(const SharedTokens& prompt) {
+    GenerateRequest request{prompt, {}};
+    SamplingParams& sampling = request.sampling;
+    sampling.max_tokens = 1 + below(40);
+    sampling.min_tokens = below(sampling.max_tokens);
+    sampling.ignore_eos = below(2) == 0;
+    sampling.num_samples = 1 + below(3);
+    sampling.num_logprobs = below(2) * 2;
+    sampling.seed = static_cast<uint64_t>(below(1000));
+    if (below(2) == 0) sampling.temperature = 0.9f;
+    if (below(4) == 0) sampling.top_p = 0.7f;
+    if (below(4) == 0) sampling.repetition_penalty = 1.2f;
+    if (below(3) == 0) sampling.stop = {letter(2 + below(20))};
+    return request;
+  }
+  std::mt19937 random_;
+};
+
+// The longest of these requests is 60 + 40 tokens.
+constexpr int32_t kFewestBlocks = 7;
+
+// How often the scheduler's harder paths were walked.
+struct Paths {
+  int64_t preemptions = 0, copies = 0, extra_writes = 0, mixed = 0, chains = 0;
+
+  void count(const Rig& rig) {
+    preemptions += rig.loop.stats().preemptions;
+    for (const Batch& batch : rig.backend.batches()) {
+      copies += static_cast<int64_t>(batch.copies.size());
+      extra_writes += static_cast<int64_t>(batch.extra_writes.size());
+      for (const KvCopy& copy : batch.copies) {
+        mixed += std::any_of(batch.extra_writes.begin(), batch.extra_writes.end(),
+                             [&](const KvExtraWrite& extra) { return extra.block == copy.to; });
+        chains += std::any_of(batch.copies.begin(), batch.copies.end(),
+                              [&](const KvCopy& other) { return other.to == copy.from; });
+      }
+    }
+  }
+};
+
+void check_all_answered(const Setup& setup, const std::vector<Request>& requests, uint32_t seed, Paths& paths) {
+  Workload dice(seed);
+  Rig rig(setup);
+  std::vector<size_t> order(requests.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  dice.shuffle(order);
+  std::map<RequestId, size_t> asked;
+  std::vector<Answer> answers;
+  const auto collect = [&] {
+    for (Answer& answer : rig.loop.poll()) answers.push_back(std::move(answer));
+  };
+  const bool in_waves = dice.below(2) == 0;
+  for (const size_t index : order) {
+    asked[rig.submit(requests[index])] = index;
+    if (in_waves && dice.below(4) == 0) REQUIRE(rig.loop.step().ok());
+    if (dice.below(8) == 0) collect();
+  }
+  rig.run();
+  collect();
+  CHECK(answers.size() == requests.size());
+  CHECK(rig.loop.num_pending() == 0);
+  int64_t computed = 0;
+  for (const Answer& answer : answers) {
+    REQUIRE(asked.count(answer.id) == 1);
+    check_answer(answer, requests[asked[answer.id]], setup.max_model_len);
+    computed += answer.computed_tokens;
+    asked.erase(answer.id);
+  }
+  CHECK(asked.empty());
+  CHECK(computed == rig.loop.stats().tokens_computed);
+  paths.count(rig);
+}
+
+TEST_CASE("answers depend on the request alone: not on order, waves, token budget, KV size or sharing") {
+  Paths paths;
+  for (uint32_t seed = 0; seed < 12; ++seed) {
+    const std::vector<Request> requests = Workload(seed).requests(30);
+    for (const int32_t budget : {1, 2, 7, 16, 64, 512}) {
+      for (const int32_t kv_blocks : {kFewestBlocks, kFewestBlocks + 3, 20, 512}) {
+        for (const bool prefix_tree : {true, false}) {
+          Setup setup;
+          setup.budget = budget;
+          setup.kv_blocks = kv_blocks;
+          setup.prefix_tree = prefix_tree;
+          setup.max_sequences = seed % 2 == 0 ? 16 : 3;
+          CAPTURE(seed);
+          CAPTURE(budget);
+          CAPTURE(kv_blocks);
+          CAPTURE(prefix_tree);
+          check_all_answered(setup, requests, seed * 7 + static_cast<uint32_t>(budget), paths);
+        }
+      }
+    }
+  }
+  CHECK(paths.preemptions > 100);
+  CHECK(paths.copies > 1000);
+  CHECK(paths.extra_writes > 1000);
+  CHECK(paths.mixed > 10);
+  CHECK(paths.chains > 10);
+}
+
+TEST_CASE("running out of scratch memory shrinks the batches and changes no answer") {
+  Paths paths;
+  for (uint32_t seed = 50; seed < 60; ++seed) {
+    for (const int32_t kv_blocks : {kFewestBlocks, 40}) {
+      Setup setup;
+      setup.budget = 256;
+      setup.rows_that_fit = 20;
+      setup.kv_blocks = kv_blocks;
+      CAPTURE(seed);
+      check_all_answered(setup, Workload(seed).requests(25), seed, paths);
+    }
+  }
+}
+
+TEST_CASE("with room for everything each distinct prefix is computed once, whatever the budget") {
+  for (uint32_t seed = 100; seed < 130; ++seed) {
+    std::vector<Request> requests = Workload(seed).requests(60);
+    std::erase_if(requests, [](const Request& request) { return std::holds_alternative<GenerateRequest>(request); });
+    for (const int32_t budget : {1, 5, 16, 33, 512}) {
+      Setup setup;
+      setup.budget = budget;
+      Rig rig(setup);
+      for (const Request& request : requests) rig.submit(request);
+      rig.run();
+      CAPTURE(seed);
+      CAPTURE(budget);
+      CHECK(rig.loop.stats().tokens_computed == rig.loop.stats().tokens_minimum);
+      int64_t asked = 0;
+      for (const Answer& answer : rig.loop.poll()) asked += answer.prompt_tokens;
+      CHECK(rig.loop.stats().tokens_asked == asked);
+      for (size_t i = 0; i + 1 < rig.backend.batches().size(); ++i) CHECK(rig.backend.batches()[i].num_rows() == budget);
+    }
+  }
+}
+
+TEST_CASE("a draw is the same alone and among neighbors") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens{3, 4, 5}), {}};
+  request.sampling.temperature = 1.0f;
+  request.sampling.seed = 9;
+  request.sampling.max_tokens = 30;
+  request.sampling.ignore_eos = true;
+  Rig alone({});
+  alone.submit(request);
+  alone.run();
+  const Tokens tokens = alone.loop.poll()[0].completions[0].tokens;
+  Setup setup;
+  setup.kv_blocks = 12;
+  Rig among(setup);
+  for (const Request& neighbor : Workload(4).requests(20)) among.submit(neighbor);
+  const RequestId id = among.submit(request);
+  among.run();
+  for (const Answer& answer : among.loop.poll()) {
+    if (answer.id == id) CHECK(answer.completions[0].tokens == tokens);
+  }
+}
+
+TEST_CASE("samples of one prompt differ by their index and compute the prompt once") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens(50, 3)), {}};
+  request.sampling.temperature = 1.0f;
+  request.sampling.max_tokens = 10;
+  request.sampling.num_samples = 4;
+  request.sampling.ignore_eos = true;
+  Rig rig({});
+  rig.submit(request);
+  rig.run();
+  const std::vector<Answer> answers = rig.loop.poll();
+  REQUIRE(answers.size() == 1);
+  REQUIRE(answers[0].completions.size() == 4);
+  CHECK(answers[0].completions[0].tokens != answers[0].completions[1].tokens);
+  CHECK(rig.loop.stats().tokens_minimum == 50);
+  CHECK(answers[0].computed_tokens == 50 + 3 + 4 * 9);  // each further sample computes the prompt's last row again
+  CHECK(rig.loop.stats().tokens_generated == 40);
+  CHECK(rig.loop.stats().tokens_asked == 90);
+}
+
+TEST_CASE("greedy decoding without penalties asks for no rows of logits") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens{3}), {}};
+  request.sampling.max_tokens = 5;
+  request.sampling.min_tokens = 2;
+  request.sampling.ignore_eos = true;
+  Rig rig({});
+  rig.submit(request);
+  rig.run();
+  int rows = 0;
+  for (const Batch& batch : rig.backend.batches()) {
+    for (const LogitRequest& wanted : batch.logits) rows += wanted.want_logits;
+  }
+  CHECK(rows == 2);  // while stop ids are barred
+}
+
+TEST_CASE("a request that can never fit fails alone") {
+  Setup setup;
+  setup.kv_blocks = 2;
+  Rig rig(setup);
+  const RequestId big = rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(40, 3)), {4}, 0});
+  const RequestId inside = rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(20, 3)), {4}, 0});
+  GenerateRequest growing{std::make_shared<const Tokens>(Tokens(20, 5)), {}};
+  growing.sampling.max_tokens = 100;
+  growing.sampling.ignore_eos = true;
+  growing.sampling.num_samples = 2;
+  const RequestId grown = rig.submit(growing);
+  rig.run();
+  std::map<RequestId, Answer> answers;
+  for (Answer& answer : rig.loop.poll()) answers[answer.id] = std::move(answer);
+  REQUIRE(answers.size() == 3);
+  CHECK(answers[big].error ==
+        "KV cache: 40 tokens need 3 blocks of 16 tokens, the cache has 2; raise --kv-bytes or lower --max-length");
+  CHECK(answers[big].loglikelihoods.empty());
+  CHECK(answers[inside].error.empty());
+  CHECK(answers[inside].loglikelihoods.size() == 1);
+  CHECK(starts_with(answers[grown].error, "KV cache: 33 tokens need 3 blocks"));
+  CHECK(answers[grown].completions.empty());
+  CHECK(rig.loop.num_pending() == 0);
+}
+
+TEST_CASE("one sample may outgrow the cache while its sibling ends in time") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens(10, 5)), {}};
+  request.sampling.temperature = 1.0f;
+  request.sampling.max_tokens = 1000;
+  request.sampling.num_samples = 12;
+  Setup setup;
+  setup.kv_blocks = 3;
+  Rig rig(setup);
+  rig.submit(request);
+  rig.run();
+  const std::vector<Answer> answers = rig.loop.poll();
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].error.empty());
+  int failed = 0;
+  for (const Completion& completion : answers[0].completions) {
+    if (completion.finish != FinishReason::failed) continue;
+    ++failed;
+    CHECK(starts_with(completion.error, "KV cache: "));
+  }
+  CHECK(failed > 0);
+  CHECK(failed < 12);
+}
+
+TEST_CASE("a context may be as long as the model takes, and generation stops when it is full") {
+  Setup setup;
+  setup.max_model_len = 20;
+  Rig rig(setup);
+  CHECK(rig.loop.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(20, 3)), {4}, 0}).ok());
+  const auto too_long = rig.loop.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(20, 3)), {4, 4}, 0});
+  CHECK(too_long.status().code() == Code::invalid_argument);
+  CHECK(too_long.status().message() ==
+        "loglikelihood request: context and continuation: hold 22 tokens, the model takes at most 20 and one more to predict; "
+        "shorten the context or raise --max-length");
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens(15, 3)), {}};
+  request.sampling.ignore_eos = true;
+  REQUIRE(rig.loop.submit(request).ok());
+  request.prompt = std::make_shared<const Tokens>(Tokens(21, 3));
+  CHECK(rig.loop.submit(request).status().code() == Code::invalid_argument);
+  rig.run();
+  for (const Answer& answer : rig.loop.poll()) {
+    if (!answer.completions.empty()) CHECK(answer.completions[0].tokens.size() == 6);
+  }
+}
+
+TEST_CASE("bad requests are refused by field and nothing is queued") {
+  Rig rig({});
+  const SharedTokens fine = std::make_shared<const Tokens>(Tokens{3, 4});
+  const auto refused = [&](auto request, const std::string& message) {
+    const auto id = rig.loop.submit(std::move(request));
+    CHECK(id.status().code() == Code::invalid_argument);
+    CHECK(id.status().message() == message);
+  };
+  refused(LoglikelihoodRequest{nullptr, {1}, 0}, "loglikelihood request: context: is missing, expected at least one token");
+  refused(LoglikelihoodRequest{fine, {}, 0}, "loglikelihood request: continuation: is empty, expected at least one token");
+  refused(LoglikelihoodRequest{fine, {3, 40}, 0},
+          "loglikelihood request: continuation[1]: token id 40 is outside the model's vocabulary, expected 0 to 39");
+  refused(LoglikelihoodRequest{fine, {3}, 41},
+          "loglikelihood request: num_logprobs: 41 is out of range, expected 0 to the vocabulary's 40");
+  refused(GenerateRequest{std::make_shared<const Tokens>(Tokens{}), {}},
+          "generate request: prompt: is empty, expected at least one token");
+  refused(GenerateRequest{std::make_shared<const Tokens>(Tokens{-1}), {}},
+          "generate request: prompt[0]: token id -1 is outside the model's vocabulary, expected 0 to 39");
+  SamplingParams bad;
+  bad.top_p = 0;
+  refused(GenerateRequest{fine, bad}, "generate request: sampling.top_p: 0 is out of range, expected above 0, at most 1");
+  CHECK(rig.loop.num_pending() == 0);
+  CHECK_FALSE(*rig.loop.step());
+}
+
+TEST_CASE("a failing backend stops the loop, every time it is asked") {
+  FakeBackendOptions options;
+  options.failing_call = 0;
+  FakeBackend backend(options);
+  RequestLoop loop(backend, kTexts, loop_options({}));
+  REQUIRE(loop.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens{3}), {4}, 0}).ok());
+  CHECK(loop.step().status().code() == Code::internal);
+  CHECK(loop.step().status().message() == "logits of row 0 are not finite");
+  CHECK(loop.poll().empty());
+}
+
+TEST_CASE("memory that no batch size can do without stops the loop") {
+  Setup setup;
+  setup.rows_that_fit = 0;
+  Rig rig(setup);
+  rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens{3}), {4}, 0});
+  CHECK(rig.loop.step().status().code() == Code::out_of_memory);
+}
+
+TEST_CASE("cancelling forgets everything asked so far, and the loop goes on with what comes next") {
+  Setup setup;
+  setup.budget = 8;
+  Rig rig(setup);
+  for (const Request& request : Workload(8).requests(20)) rig.submit(request);
+  for (int i = 0; i < 5; ++i) REQUIRE(rig.loop.step().ok());
+  rig.loop.cancel_all();
+  CHECK(rig.loop.num_pending() == 0);
+  CHECK_FALSE(*rig.loop.step());
+  const Request request = LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(30, 3)), {4, 5}, 0};
+  rig.submit(request);
+  rig.run();
+  const std::vector<Answer> answers = rig.loop.poll();
+  REQUIRE(answers.size() == 1);
+  check_answer(answers[0], request, setup.max_model_len);
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,136 @@
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "evals/run/runner.h"
+#include "reports/export_lm_eval.h"
+#include "reports/recovery.h"
+#include "reports/run_view.h"
+#include "reports/table.h"
+#include "tests/support/scripted_client.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/toy_tasks.h"
+
+using namespace assay;
+using namespace assay::testing;
+
+namespace {
+
+// Two models' runs over two toy tasks that form a group, in one store.
+struct TwoRuns {
+  TempFolder folder;
+  Registry registry;
+  std::vector<PlannedTask> tasks;
+  RunSettings settings;
+  std::unique_ptr<Store> store;
+  RunId baseline = 0, candidate = 0;
+
+  TwoRuns() {
+    registry.add(std::make_unique<ToyChoiceTask>("toy_a"));
+    registry.add(std::make_unique<ToyChoiceTask>("toy_b"));
+    TaskGroup group;
+    group.name = group.alias = "toy";
+    group.children = {"toy_a", "toy_b"};
+    group.metric = "acc,none";
+    registry.add(group);
+    tasks.push_back(plan_toy(*registry.find_task("toy_a"), 20));
+    tasks.push_back(plan_toy(*registry.find_task("toy_b"), 10));
+    settings.tasks = {"toy"};
+    store = Store::open(folder / "a.db").value();
+    baseline = run("none");
+    candidate = run("w4a16 int4 group 64 symmetric");
+  }
+  RunId run(const std::string& quantization) {
+    ScriptedClient client;
+    client.mutable_info().quantization = quantization;
+    client.mutable_info().model_name = quantization == "none" ? "base" : "quantized";
+    Progress progress(real_clock(), false, false);
+    const StoredRun stored = store->run(store->create_run(describe_run(client, tasks, settings, "assay run --tasks toy", real_clock())).value()).value();
+    REQUIRE(execute_run(client, *store, stored, tasks, settings, {}, progress, [] { return false; }, real_clock()).value().finished);
+    return stored.id;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a run's view has the group before its leaves, weighted by size") {
+  TwoRuns runs;
+  const RunView view = view_run(*runs.store, runs.baseline, runs.registry).value();
+  REQUIRE(view.tasks.size() == 3);
+  CHECK(view.tasks[0].name == "toy");
+  CHECK(view.tasks[0].is_group);
+  const double a = view.tasks[1].metrics[0].estimate.mean, b = view.tasks[2].metrics[0].estimate.mean;
+  CHECK(view.tasks[0].metrics[0].estimate.mean == doctest::Approx((20 * a + 10 * b) / 30));
+  const std::string text = print_terminal(run_table(view), false);
+  CHECK(text.find("toy_a") != std::string::npos);
+  CHECK(text.find("assay run --tasks toy") != std::string::npos);
+  const Json json = run_json(view);
+  for (const char* key : {"run", "tasks", "tokens_asked", "tokens_computed", "seconds", "tokens_per_s"}) CHECK(json.find(key) != nullptr);
+  CHECK(json.find("tasks")->find("toy_a")->find("acc,none")->as_real() == a);
+}
+
+TEST_CASE("a report is the same bytes from another store with the same answers") {
+  TwoRuns first, second;
+  const auto text = [](TwoRuns& runs) { return print_terminal(run_table(view_run(*runs.store, runs.baseline, runs.registry).value()), false); };
+  CHECK(text(first) == text(second));
+}
+
+TEST_CASE("equal answers recover 100 %, a group is one row, its tasks appear in detail") {
+  TwoRuns runs;
+  const RecoveryReport report = compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, false, false).value();
+  REQUIRE(report.rows.size() == 1);
+  CHECK(report.rows[0].task == "toy");
+  CHECK(report.rows[0].comparison.count == 30);
+  CHECK(report.rows[0].comparison.recovery == 1);
+  CHECK(report.rows[0].comparison.lost == 0);
+  CHECK(compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, true, false).value().rows.size() == 3);
+  const std::string markdown = print_markdown(recovery_table(report));
+  CHECK(markdown.find("| toy") != std::string::npos);
+  CHECK(markdown.find("100.0 %") != std::string::npos);
+  CHECK(print_csv(recovery_table(report)).find("toy,0,acc") != std::string::npos);
+  CHECK(recovery_json(report).find("rows")->as_array()[0].find("recovery")->as_real() == 1);
+}
+
+TEST_CASE("runs that asked different questions are not compared unless forced, and then with a warning") {
+  TwoRuns runs;
+  runs.settings.prompt.apply_chat_template = true;
+  const RunId other = runs.run("int4 group 64 symmetric");
+  const auto refused = compare_runs(*runs.store, runs.baseline, other, runs.registry, false, false);
+  CHECK(refused.status().code() == Code::bad_data);
+  CHECK(refused.status().message().find("apply_chat_template") != std::string::npos);
+  const RecoveryReport forced = compare_runs(*runs.store, runs.baseline, other, runs.registry, false, true).value();
+  CHECK_FALSE(forced.warnings.empty());
+  CHECK(forced.rows[0].comparison.count == 30);
+}
+
+TEST_CASE("an export holds lm-eval's files with one line a document") {
+  TwoRuns runs;
+  const auto files = export_lm_eval(*runs.store, runs.candidate, runs.registry, runs.folder / "out", true).value();
+  REQUIRE(files.size() == 3);
+  std::ifstream in(files[0]);
+  std::string line;
+  int lines = 0;
+  while (std::getline(in, line)) {
+    const Json row = Json::parse(line, "line").value();
+    CHECK(row.find("doc_id")->as_int() == lines);
+    CHECK(row.find("arguments")->find("gen_args_3")->find("arg_1") != nullptr);
+    CHECK(row.find("resps")->as_array().size() == 4);
+    CHECK(row.find("filter")->as_string() == "none");
+    CHECK(row.find("acc") != nullptr);
+    ++lines;
+  }
+  CHECK(lines == 20);
+  const Json results = Json::parse(real_files().read(files.back()).value(), "results").value();
+  CHECK(results.find("results")->find("toy_a")->find("acc,none") != nullptr);
+  CHECK(results.find("groups")->find("toy") != nullptr);
+  CHECK(results.find("n-samples")->find("toy_b")->find("effective")->as_int() == 10);
+}
+
+TEST_CASE("tables line up in code points and escape what Markdown and CSV would misread") {
+  Table table;
+  table.columns = {{"naïve"}, {"n", true}};
+  table.rows = {{"a|b", "1"}, {"x,\"y\"", "12"}};
+  CHECK(print_terminal(table, false) == "naïve    n\n─────────\na|b      1\nx,\"y\"   12\n");
+  CHECK(print_markdown(table).find("a\\|b") != std::string::npos);
+  CHECK(print_csv(table) == "naïve,n\na|b,1\n\"x,\"\"y\"\"\",12\n");
+}

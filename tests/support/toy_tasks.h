@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evals/run/plan.h"
+#include "evals/scoring/metrics.h"
+#include "evals/task/task.h"
+
+namespace assay::testing {
+
+// A multiple-choice benchmark over documents {"question", "choices", "answer"} made on the spot.
+class ToyChoiceTask final : public Task {
+ public:
+  static TaskInfo make_info(const std::string& name) {
+    TaskInfo info;
+    info.name = info.alias = name;
+    info.version = "1.0";
+    info.dataset = "toy";
+    info.validation_split = "validation";
+    info.metrics = {{"acc"}, {"acc_norm"}};
+    info.primary_metric = "acc,none";
+    return info;
+  }
+  explicit ToyChoiceTask(const std::string& name) : Task(make_info(name)) {}
+  Result<Question> ask(const Json& document) const override {
+    Question question;
+    question.text = document.find("question")->as_string();
+    for (const Json& choice : document.find("choices")->as_array()) question.choices.push_back(choice.as_string());
+    question.gold = static_cast<int>(document.find("answer")->as_int());
+    question.target = question.choices[static_cast<size_t>(question.gold)];
+    return question;
+  }
+};
+
+// `count` documents, all different.
+inline PlannedTask plan_toy(const Task& task, int64_t count) {
+  PlannedTask planned;
+  planned.task = &task;
+  for (int64_t i = 0; i < count; ++i) {
+    Json choices = Json::array();
+    for (const char* choice : {"red", "green", "bluish", "y"}) choices.push_back(choice);
+    planned.documents.push_back(
+        Json::object().set("question", task.info().name + " question " + std::to_string(i)).set("choices", choices).set("answer", i % 4));
+    planned.doc_ids.push_back(i);
+    planned.shots.emplace_back();
+  }
+  planned.stored.name = planned.stored.alias = task.info().name;
+  planned.stored.version = "1.0";
+  planned.stored.info = task_info_to_json(task.info());
+  planned.stored.primary_metric = "acc,none";
+  planned.stored.split = "validation";
+  planned.stored.data_sha256 = "toy";
+  planned.stored.rows = planned.stored.planned = count;
+  return planned;
+}
+
+}  // namespace assay::testing
