@@ -7,6 +7,8 @@
 #include <map>
 #include <unordered_map>
 
+#include "engine/base/text_util.h"
+
 namespace assay {
 namespace {
 
@@ -184,8 +186,12 @@ std::string metric_name(const std::string& key) {
   return key.substr(comma + 1) == "none" ? key.substr(0, comma) : key;
 }
 
-// The column heading of a run: what sets the two apart.
-std::string column_name(const StoredRun& run) { return run.model.quantization == "none" ? run.model.dtype : run.model.quantization; }
+// The column heading of a run: what sets the two apart, in the field's short words.
+std::string column_name(const StoredRun& run) {
+  const std::string& quantization = run.model.quantization;
+  if (quantization != "none") return py_upper(quantization.substr(0, quantization.find(' ')));
+  return run.model.dtype == "bfloat16" ? "BF16" : "F32";
+}
 
 std::vector<std::string> table_row(const RecoveryRow& row) {
   const PairedComparison& c = row.comparison;
@@ -204,6 +210,12 @@ std::vector<std::string> table_row(const RecoveryRow& row) {
           fmt::format("{}/{}", c.lost, c.gained),
           fmt::format("{:.3f}", c.mcnemar_p),
           fmt::format("{}{}", c.count, row.limited ? " (slice)" : "")};
+}
+
+// Which model a column is, and the command that asks it again.
+std::string run_note(std::string_view role, const StoredRun& run) {
+  const std::string weights = run.model.quantization == "none" ? run.model.dtype : run.model.quantization;
+  return fmt::format("{}, run {}, {} weights: {}", role, run.id, weights, run.command);
 }
 
 int64_t without_answer(const OutcomeCounts& counts) { return counts.no_answer + counts.failed + counts.skipped; }
@@ -268,8 +280,8 @@ Table recovery_table(const RecoveryReport& report) {
   table.notes.push_back("interval: of the ratio, paired question by question (Fieller); flips: right before, wrong after / wrong before, right after");
   if (unanswered > 0) table.notes.push_back(fmt::format("{} answers held no extractable answer or failed; `assay report RUN` counts them", unanswered));
   for (const std::string& warning : report.warnings) table.notes.push_back("warning: " + warning);
-  table.notes.push_back(fmt::format("baseline, run {}: {}", report.baseline.id, report.baseline.command));
-  table.notes.push_back(fmt::format("candidate, run {}: {}", report.candidate.id, report.candidate.command));
+  table.notes.push_back(run_note("baseline", report.baseline));
+  table.notes.push_back(run_note("candidate", report.candidate));
   return table;
 }
 

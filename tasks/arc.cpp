@@ -1,8 +1,7 @@
 // ARC: school science questions with three to five choices, an Easy and a Challenge set.
-//   Paper     Clark et al. Think you have Solved Question Answering? Try ARC, the AI2 Reasoning Challenge. 2018. arXiv:1803.05457
-//   Data      Hub allenai/ai2_arc: ARC-Easy 2251, 570, 2376 and ARC-Challenge 1119, 299, 1172 rows of train, validation, test
-//   License   CC-BY-SA-4.0
-//   Version   1.0; prompts and scores as in lm-eval 0.4.13 (tasks/arc)
+//   Paper     Clark et al. Think you have Solved Question Answering? Try ARC, the AI2 Reasoning Challenge. 2018.
+//   arXiv:1803.05457 Data      Hub allenai/ai2_arc: ARC-Easy 2251, 570, 2376 and ARC-Challenge 1119, 299, 1172 rows of
+//   train, validation, test License   CC-BY-SA-4.0 Version   1.0; prompts and scores as in lm-eval 0.4.13 (tasks/arc)
 // Based on: EleutherAI/lm-evaluation-harness (tasks.md 3.2)
 
 #include "tasks/families.h"
@@ -91,7 +90,8 @@ class Arc final : public Task {
 void add_arc(Registry& registry) {
   registry.add(std::make_unique<Arc>(arc_info("arc_easy", "ARC-Easy")));
   registry.add(std::make_unique<Arc>(arc_info("arc_challenge", "ARC-Challenge")));
-  registry.add(TaskGroup{.name = "ai2_arc", .alias = "ai2_arc", .children = {"arc_challenge", "arc_easy"}, .is_tag = true});
+  registry.add(
+      TaskGroup{.name = "ai2_arc", .alias = "ai2_arc", .children = {"arc_challenge", "arc_easy"}, .is_tag = true});
 }
 
 }  // namespace assay

@@ -12,7 +12,8 @@ namespace {
 
 Filter regex_filter(std::string name, std::string pattern, int group_select) {
   Filter filter{.name = std::move(name)};
-  filter.steps.push_back({.kind = FilterStep::Kind::regex, .pattern = std::move(pattern), .group_select = group_select});
+  filter.steps.push_back(
+      {.kind = FilterStep::Kind::regex, .pattern = std::move(pattern), .group_select = group_select});
   filter.steps.push_back({.kind = FilterStep::Kind::take_first});
   return filter;
 }
@@ -54,7 +55,8 @@ class Gsm8k final : public Task {
     ASSAY_ASSIGN(const std::string text, fields.get_string("question"));
     ASSAY_ASSIGN(std::string answer, fields.get_string("answer"));
     // Without the mark the reference would never equal anything that a model says.
-    if (answer.find("#### ") == std::string::npos) return fields.get("answer")->error("a solution that ends in \"#### NUMBER\"");
+    if (answer.find("#### ") == std::string::npos)
+      return fields.get("answer")->error("a solution that ends in \"#### NUMBER\"");
     Question question;
     question.text = "Question: " + text + "\nAnswer:";
     question.target = std::move(answer);

@@ -30,7 +30,8 @@ std::string without_brackets(std::string_view text) {
   std::string kept;
   for (size_t i = 0; i < text.size();) {
     const size_t close = text[i] == '[' ? text.find(']', i) : std::string_view::npos;
-    const bool bracketed = close != std::string_view::npos && text.substr(i, close - i).find('\n') == std::string_view::npos;
+    const bool bracketed =
+        close != std::string_view::npos && text.substr(i, close - i).find('\n') == std::string_view::npos;
     if (!bracketed) kept.push_back(text[i]);
     i = bracketed ? close + 1 : i + 1;
   }
@@ -98,18 +99,21 @@ class HellaSwag final : public Task {
       query.choices.push_back(cleaned(text));
     }
     const std::optional<int64_t> gold = parse_int(label);
-    if (!gold || *gold < 0 || *gold >= static_cast<int64_t>(endings.size())) return fields.get("label")->error("the index of an ending");
+    if (!gold || *gold < 0 || *gold >= static_cast<int64_t>(endings.size()))
+      return fields.get("label")->error("the index of an ending");
     query.gold = *gold;
     return query;
   }
 
   static Result<Json> from_hub(const Json& row) {
-    return select_columns(row, {"ind", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "source_id", "split", "split_type", "label"});
+    return select_columns(row, {"ind", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "source_id", "split",
+                                "split_type", "label"});
   }
 
   // The text collection that llama.cpp uses, cut into the Hub's columns; ind, source_id and split_type are not in it.
   Result<Json> from_normalised(const Json& row) const {
-    ASSAY_ASSIGN(Json document, select_columns(row, {"activity_label", "ctx_a", "ctx_b", "ctx", "endings", "split", "label"}));
+    ASSAY_ASSIGN(Json document,
+                 select_columns(row, {"activity_label", "ctx_a", "ctx_b", "ctx", "endings", "split", "label"}));
     ASSAY_ASSIGN(const int64_t label, JsonField(document, info().name).get_int("label"));
     document.set("label", std::to_string(label));
     return document;

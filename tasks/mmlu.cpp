@@ -20,19 +20,24 @@ struct Field {
 
 const std::vector<Field>& fields() {
   static const std::vector<Field> kFields = {
-      {"mmlu_stem", "stem",
+      {"mmlu_stem",
+       "stem",
        {"abstract_algebra", "anatomy", "astronomy", "college_biology", "college_chemistry", "college_computer_science",
         "college_mathematics", "college_physics", "computer_security", "conceptual_physics", "electrical_engineering",
         "elementary_mathematics", "high_school_biology", "high_school_chemistry", "high_school_computer_science",
         "high_school_mathematics", "high_school_physics", "high_school_statistics", "machine_learning"}},
-      {"mmlu_other", "other",
-       {"business_ethics", "clinical_knowledge", "college_medicine", "global_facts", "human_aging", "management", "marketing",
-        "medical_genetics", "miscellaneous", "nutrition", "professional_accounting", "professional_medicine", "virology"}},
-      {"mmlu_social_sciences", "social sciences",
+      {"mmlu_other",
+       "other",
+       {"business_ethics", "clinical_knowledge", "college_medicine", "global_facts", "human_aging", "management",
+        "marketing", "medical_genetics", "miscellaneous", "nutrition", "professional_accounting",
+        "professional_medicine", "virology"}},
+      {"mmlu_social_sciences",
+       "social sciences",
        {"econometrics", "high_school_geography", "high_school_government_and_politics", "high_school_macroeconomics",
         "high_school_microeconomics", "high_school_psychology", "human_sexuality", "professional_psychology",
         "public_relations", "security_studies", "sociology", "us_foreign_policy"}},
-      {"mmlu_humanities", "humanities",
+      {"mmlu_humanities",
+       "humanities",
        {"formal_logic", "high_school_european_history", "high_school_us_history", "high_school_world_history",
         "international_law", "jurisprudence", "logical_fallacies", "moral_disputes", "moral_scenarios", "philosophy",
         "prehistory", "professional_law", "world_religions"}},
@@ -120,7 +125,8 @@ class Mmlu final : public Task {
 void add_mmlu(Registry& registry) {
   TaskGroup mmlu = {.name = "mmlu", .alias = "mmlu", .version = "2", .metric = "acc,none"};
   for (const Field& field : fields()) {
-    TaskGroup group = {.name = std::string(field.name), .alias = std::string(field.alias), .version = "2", .metric = "acc,none"};
+    TaskGroup group = {
+        .name = std::string(field.name), .alias = std::string(field.alias), .version = "2", .metric = "acc,none"};
     for (const std::string& subject : field.subjects) {
       group.children.push_back("mmlu_" + subject);
       registry.add(std::make_unique<Mmlu>(subject_info(subject, field.name)));

@@ -1,9 +1,9 @@
-// WinoGrande: which of two options fills the blank. Scored partially: the options differ in the context, and the text after the
-// blank, the same for both, is measured.
-//   Paper     Sakaguchi et al. WinoGrande: An Adversarial Winograd Schema Challenge at Scale. AAAI 2020. arXiv:1907.10641
-//   Data      Hub allenai/winogrande, winogrande_xl: train 40398, validation 1267 rows (evaluated: the test split has no answers)
-//   License   CC-BY-2.0
-//   Version   1.0; prompts and scores as in lm-eval 0.4.13 (tasks/winogrande)
+// WinoGrande: which of two options fills the blank. Scored partially: the options differ in the context, and the text
+// after the blank, the same for both, is measured.
+//   Paper     Sakaguchi et al. WinoGrande: An Adversarial Winograd Schema Challenge at Scale. AAAI 2020.
+//   arXiv:1907.10641 Data      Hub allenai/winogrande, winogrande_xl: train 40398, validation 1267 rows (evaluated: the
+//   test split has no answers) License   CC-BY-2.0 Version   1.0; prompts and scores as in lm-eval 0.4.13
+//   (tasks/winogrande)
 // Based on: EleutherAI/lm-evaluation-harness (tasks.md 3.5)
 
 #include "engine/base/text_util.h"

@@ -117,7 +117,7 @@ Result<std::optional<Value>> python_attribute(Runtime& runtime, const Value& obj
   if (is_dunder(name)) return std::optional(withheld(object, name));
   if (const Method* method = find_method(object.kind(), name)) {
     if (method->mutates) return std::optional(withheld(object, name));
-    return std::optional(Value::function(std::string(name), method->body, object));
+    return std::optional(Value::method(std::string(name), method->body, object));
   }
   if (object.is(Kind::loop)) return loop_attribute(runtime, object, name);
   if (object.is(Kind::macro)) return macro_attribute(runtime, object, name);

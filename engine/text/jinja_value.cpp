@@ -317,7 +317,9 @@ Value Value::name_space(Namespace* name_space) {
   return {Kind::name_space, std::shared_ptr<void>(std::shared_ptr<void>(), name_space)};
 }
 
-Value Value::function(std::string name, FunctionBody body, const Value& self) {
+Value Value::function(std::string name, FunctionBody body) { return method(std::move(name), body, Value()); }
+
+Value Value::method(std::string name, FunctionBody body, const Value& self) {
   return {Kind::function, std::make_shared<Function>(Function{std::move(name), body, self})};
 }
 

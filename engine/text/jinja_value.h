@@ -104,7 +104,8 @@ class Value {
   static Value iterator(std::shared_ptr<Iterator> iterator);
   static Value name_space(Namespace* name_space);  // owned by the runtime
   static Value macro(Macro macro);
-  static Value function(std::string name, FunctionBody body, const Value& self = Value());
+  static Value function(std::string name, FunctionBody body);
+  static Value method(std::string name, FunctionBody body, const Value& self);
   static Value loop(std::shared_ptr<Loop> loop);
   static Value joiner(Joiner joiner);
   static Value cycler(Values items);
@@ -217,8 +218,8 @@ class Iterator {
 // The `loop` of one running for statement: one item of look-ahead, as Jinja has it.
 class Loop {
  public:
-  Loop(std::shared_ptr<Iterator> source, std::optional<int64_t> known_length, int depth0)
-      : depth0(depth0), source_(std::move(source)), length_(known_length) {}
+  Loop(std::shared_ptr<Iterator> source, std::optional<int64_t> known_length, int nesting)
+      : depth0(nesting), source_(std::move(source)), length_(known_length) {}
 
   Result<bool> advance(Runtime& runtime);  // false at the end
   const Value& current() const { return current_; }

@@ -9,8 +9,8 @@ namespace {
 
 Status built_without_arrow(std::string_view source) {
   return unsupported(
-      fmt::format("{}: this assay was built without Apache Arrow, which reads Parquet and Arrow files; install libparquet-dev or set "
-                  "ASSAY_PYARROW_DIR to an unpacked pyarrow wheel, then build again",
+      fmt::format("{}: built without Apache Arrow, which reads Parquet and Arrow files; install libparquet-dev, or set "
+                  "ASSAY_PYARROW_DIR to an unpacked pyarrow wheel, and build again",
                   source));
 }
 
@@ -36,9 +36,9 @@ Result<Rows> parse_parquet(std::string_view, std::string_view source) { return b
 namespace assay {
 namespace {
 
-constexpr int64_t kMaxArrowBytes = int64_t{2} << 30;   // what decompression may allocate
-constexpr int64_t kMaxValues = int64_t{1} << 26;       // JSON values made; a few bytes of a lying file can claim any number
-constexpr int64_t kMaxTextBytes = int64_t{2} << 30;    // string bytes copied; a dictionary repeats its strings
+constexpr int64_t kMaxArrowBytes = int64_t{2} << 30;  // what decompression may allocate
+constexpr int64_t kMaxValues = int64_t{1} << 26;  // JSON values made; a few bytes of a lying file can claim any number
+constexpr int64_t kMaxTextBytes = int64_t{2} << 30;  // string bytes copied; a dictionary repeats its strings
 constexpr int kMaxNesting = 32;
 
 // An arrow::Status as ours. Arrow's messages may run over several lines; the first says what is wrong.
@@ -86,7 +86,8 @@ class Converter {
   Result<Json> text(const arrow::Array& array, int64_t i, const std::string& column, bool must_be_utf8) {
     const std::string_view bytes = static_cast<const ArrayType&>(array).GetView(i);
     ASSAY_TRY(count(0, static_cast<int64_t>(bytes.size())));
-    if (must_be_utf8 && !is_valid_utf8(bytes)) return error(fmt::format("column {}: row {}: expected UTF-8 text", column, i + 1));
+    if (must_be_utf8 && !is_valid_utf8(bytes))
+      return error(fmt::format("column {}: row {}: expected UTF-8 text", column, i + 1));
     return Json(bytes);
   }
 
@@ -128,15 +129,24 @@ class Converter {
     ASSAY_TRY(count(1, 0));
     if (array.IsNull(i)) return Json(nullptr);
     switch (array.type_id()) {
-      case arrow::Type::NA: return Json(nullptr);
-      case arrow::Type::BOOL: return Json(static_cast<const arrow::BooleanArray&>(array).Value(i));
-      case arrow::Type::INT8: return integer<arrow::Int8Array>(array, i);
-      case arrow::Type::INT16: return integer<arrow::Int16Array>(array, i);
-      case arrow::Type::INT32: return integer<arrow::Int32Array>(array, i);
-      case arrow::Type::INT64: return integer<arrow::Int64Array>(array, i);
-      case arrow::Type::UINT8: return integer<arrow::UInt8Array>(array, i);
-      case arrow::Type::UINT16: return integer<arrow::UInt16Array>(array, i);
-      case arrow::Type::UINT32: return integer<arrow::UInt32Array>(array, i);
+      case arrow::Type::NA:
+        return Json(nullptr);
+      case arrow::Type::BOOL:
+        return Json(static_cast<const arrow::BooleanArray&>(array).Value(i));
+      case arrow::Type::INT8:
+        return integer<arrow::Int8Array>(array, i);
+      case arrow::Type::INT16:
+        return integer<arrow::Int16Array>(array, i);
+      case arrow::Type::INT32:
+        return integer<arrow::Int32Array>(array, i);
+      case arrow::Type::INT64:
+        return integer<arrow::Int64Array>(array, i);
+      case arrow::Type::UINT8:
+        return integer<arrow::UInt8Array>(array, i);
+      case arrow::Type::UINT16:
+        return integer<arrow::UInt16Array>(array, i);
+      case arrow::Type::UINT32:
+        return integer<arrow::UInt32Array>(array, i);
       case arrow::Type::UINT64: {
         const uint64_t number = static_cast<const arrow::UInt64Array&>(array).Value(i);
         if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
@@ -144,21 +154,35 @@ class Converter {
         }
         return Json(static_cast<int64_t>(number));
       }
-      case arrow::Type::FLOAT: return Json(static_cast<double>(static_cast<const arrow::FloatArray&>(array).Value(i)));
-      case arrow::Type::DOUBLE: return Json(static_cast<const arrow::DoubleArray&>(array).Value(i));
-      case arrow::Type::STRING: return text<arrow::StringArray>(array, i, column, true);
-      case arrow::Type::LARGE_STRING: return text<arrow::LargeStringArray>(array, i, column, true);
-      case arrow::Type::STRING_VIEW: return text<arrow::StringViewArray>(array, i, column, true);
-      case arrow::Type::BINARY: return text<arrow::BinaryArray>(array, i, column, false);
-      case arrow::Type::LARGE_BINARY: return text<arrow::LargeBinaryArray>(array, i, column, false);
-      case arrow::Type::BINARY_VIEW: return text<arrow::BinaryViewArray>(array, i, column, false);
-      case arrow::Type::LIST: return list<arrow::ListArray>(array, i, column, depth);
-      case arrow::Type::LARGE_LIST: return list<arrow::LargeListArray>(array, i, column, depth);
-      case arrow::Type::FIXED_SIZE_LIST: return list<arrow::FixedSizeListArray>(array, i, column, depth);
-      case arrow::Type::STRUCT: return record(array, i, column, depth);
-      case arrow::Type::DICTIONARY: return dictionary(array, i, column, depth);
+      case arrow::Type::FLOAT:
+        return Json(static_cast<double>(static_cast<const arrow::FloatArray&>(array).Value(i)));
+      case arrow::Type::DOUBLE:
+        return Json(static_cast<const arrow::DoubleArray&>(array).Value(i));
+      case arrow::Type::STRING:
+        return text<arrow::StringArray>(array, i, column, true);
+      case arrow::Type::LARGE_STRING:
+        return text<arrow::LargeStringArray>(array, i, column, true);
+      case arrow::Type::STRING_VIEW:
+        return text<arrow::StringViewArray>(array, i, column, true);
+      case arrow::Type::BINARY:
+        return text<arrow::BinaryArray>(array, i, column, false);
+      case arrow::Type::LARGE_BINARY:
+        return text<arrow::LargeBinaryArray>(array, i, column, false);
+      case arrow::Type::BINARY_VIEW:
+        return text<arrow::BinaryViewArray>(array, i, column, false);
+      case arrow::Type::LIST:
+        return list<arrow::ListArray>(array, i, column, depth);
+      case arrow::Type::LARGE_LIST:
+        return list<arrow::LargeListArray>(array, i, column, depth);
+      case arrow::Type::FIXED_SIZE_LIST:
+        return list<arrow::FixedSizeListArray>(array, i, column, depth);
+      case arrow::Type::STRUCT:
+        return record(array, i, column, depth);
+      case arrow::Type::DICTIONARY:
+        return dictionary(array, i, column, depth);
       default:
-        return unsupported(fmt::format("{}: column {}: values of type {} are not read", source_, column, array.type()->ToString()));
+        return unsupported(
+            fmt::format("{}: column {}: values of type {} are not read", source_, column, array.type()->ToString()));
     }
   }
 
@@ -182,13 +206,15 @@ Result<Rows> read_batches(arrow::RecordBatchReader& reader, std::string_view sou
   }
 }
 
-Result<Rows> read_ipc_stream(arrow::io::InputStream& input, const arrow::ipc::IpcReadOptions& options, std::string_view source) {
+Result<Rows> read_ipc_stream(arrow::io::InputStream& input, const arrow::ipc::IpcReadOptions& options,
+                             std::string_view source) {
   auto reader = arrow::ipc::RecordBatchStreamReader::Open(&input, options);
   if (!reader.ok()) return from_arrow(reader.status(), "Arrow IPC stream", source);
   return read_batches(**reader, source);
 }
 
-Result<Rows> read_ipc_file(arrow::io::RandomAccessFile& input, const arrow::ipc::IpcReadOptions& options, std::string_view source) {
+Result<Rows> read_ipc_file(arrow::io::RandomAccessFile& input, const arrow::ipc::IpcReadOptions& options,
+                           std::string_view source) {
   auto reader = arrow::ipc::RecordBatchFileReader::Open(&input, options);
   if (!reader.ok()) return from_arrow(reader.status(), "Arrow IPC file", source);
   Rows rows;
@@ -201,7 +227,8 @@ Result<Rows> read_ipc_file(arrow::io::RandomAccessFile& input, const arrow::ipc:
   return rows;
 }
 
-Result<Rows> read_parquet(std::shared_ptr<arrow::io::RandomAccessFile> input, arrow::MemoryPool* pool, std::string_view source) {
+Result<Rows> read_parquet(std::shared_ptr<arrow::io::RandomAccessFile> input, arrow::MemoryPool* pool,
+                          std::string_view source) {
   parquet::arrow::FileReaderBuilder builder;
   if (arrow::Status opened = builder.Open(std::move(input), parquet::ReaderProperties(pool)); !opened.ok()) {
     return from_arrow(opened, "Parquet", source);
@@ -224,8 +251,8 @@ Result<Rows> guarded(std::string_view bytes, std::string_view source, const Read
   try {
     arrow::ProxyMemoryPool counted(arrow::system_memory_pool());
     arrow::CappedMemoryPool pool(&counted, kMaxArrowBytes);
-    auto input = std::make_shared<arrow::io::BufferReader>(
-        std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int64_t>(bytes.size())));
+    auto input = std::make_shared<arrow::io::BufferReader>(std::make_shared<arrow::Buffer>(
+        reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int64_t>(bytes.size())));
     return read(input, &pool);
   } catch (const std::bad_alloc&) {
     return out_of_memory(fmt::format("{}: no memory to read the table", source));
@@ -243,7 +270,8 @@ Result<Rows> parse_arrow_ipc(std::string_view bytes, std::string_view source) {
     options.use_threads = false;
     options.max_recursion_depth = kMaxNesting;
     options.ensure_alignment = arrow::ipc::Alignment::kDataTypeSpecificAlignment;
-    return starts_with(bytes, "ARROW1") ? read_ipc_file(*input, options, source) : read_ipc_stream(*input, options, source);
+    return starts_with(bytes, "ARROW1") ? read_ipc_file(*input, options, source)
+                                        : read_ipc_stream(*input, options, source);
   });
 }
 

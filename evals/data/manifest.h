@@ -12,24 +12,24 @@ namespace assay {
 
 // One file of one source.
 struct ManifestFile {
-  std::string subset, split;  // as tasks name them: "anatomy", "test"
-  std::string path;           // inside the mirror, package or Hub repository
-  std::string format;         // table_reader's kind; "" from the ending
-  std::string layout;         // how a row becomes a document: "hub", or a word the task knows
+  std::string subset, split;         // as tasks name them: "anatomy", "test"
+  std::string path;                  // inside the mirror, package or Hub repository
+  std::string format;                // table_reader's kind; "" from the ending
+  std::string layout;                // how a row becomes a document: "hub", or a word the task knows
   std::vector<std::string> columns;  // names for a CSV without header line
-  std::string sha256;         // of the file's bytes; "" where only the Hub's own revision vouches for it
+  std::string sha256;                // of the file's bytes; "" where only the Hub's own revision vouches for it
   int64_t bytes = 0;
   int64_t rows = 0;
-  bool canonical = true;      // contents and order equal the Hub's split
-  std::string label;          // shown beside scores when not canonical: "text normalised upstream"
+  bool canonical = true;  // contents and order equal the Hub's split
+  std::string label;      // shown beside scores when not canonical: "text normalised upstream"
 };
 
 // One place the bytes can come from.
 struct ManifestSource {
-  std::string kind;           // "mirror", "package", "hub"
-  std::string name;           // package name, or Hub repository
-  std::string version;        // package version, or Hub revision
-  std::string root;           // folder inside it that paths start from
+  std::string kind;     // "mirror", "package", "hub"
+  std::string name;     // package name, or Hub repository
+  std::string version;  // package version, or Hub revision
+  std::string root;     // folder inside it that paths start from
   std::vector<ManifestFile> files;
 };
 
@@ -39,7 +39,7 @@ struct DatasetManifest {
   std::string hub_repository, hub_revision;
   std::string license, license_url, citation;
   bool gated = false;
-  std::string terms_url;      // where a gated set's terms are accepted
+  std::string terms_url;                // where a gated set's terms are accepted
   std::vector<ManifestSource> sources;  // in order of preference
 };
 
@@ -47,9 +47,9 @@ struct DatasetManifest {
 const std::vector<DatasetManifest>& dataset_manifests();
 // Errors: not_found with the nearest name.
 Result<const DatasetManifest*> find_manifest(std::string_view name);
-// Parses one manifest's text. A source may state subset, split, format, layout, columns, canonical and label once for all its
-// files. Several files of one (subset, split) are its shards, in order. Paths stay inside their root; unknown keys are refused.
-// Errors name the field.
+// Parses one manifest's text. A source may state subset, split, format, layout, columns, canonical and label once for
+// all its files. Several files of one (subset, split) are its shards, in order. Paths stay inside their root; unknown
+// keys are refused. Errors name the field.
 Result<DatasetManifest> parse_manifest(std::string_view text, std::string_view source);
 
 }  // namespace assay

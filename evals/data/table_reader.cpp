@@ -21,15 +21,16 @@ std::string_view without_byte_order_mark(std::string_view text) {
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
-// RFC 4180 as Python's csv module reads it: a quote is special only as a field's first character, and doubled inside such a
-// field; lines end in LF or CRLF.
+// RFC 4180 as Python's csv module reads it: a quote is special only as a field's first character, and doubled inside
+// such a field; lines end in LF or CRLF.
 class CsvCursor {
  public:
   explicit CsvCursor(std::string_view text) : text_(text) {}
   bool at_end() const { return at_ == text_.size(); }
   size_t offset() const { return at_; }
 
-  // Reads one record into `fields`; a blank line leaves it empty. False when the record breaks the grammar, `error` saying how.
+  // Reads one record into `fields`; a blank line leaves it empty. False when the record breaks the grammar, `error`
+  // saying how.
   bool next(std::vector<std::string>& fields, std::string& error) {
     fields.clear();
     if (skip_line_end()) return true;
@@ -92,7 +93,8 @@ Result<std::vector<std::string>> csv_header(CsvCursor& cursor, std::string_view 
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-  if (twice != sorted.end()) return bad_data(fmt::format("{}: header line: column \"{}\" is named twice", source, *twice));
+  if (twice != sorted.end())
+    return bad_data(fmt::format("{}: header line: column \"{}\" is named twice", source, *twice));
   return names;
 }
 
@@ -109,7 +111,9 @@ std::string kind_of(std::string_view name) {
 // zlib's inflate as a resource.
 class Inflater {
  public:
-  Inflater() { ready_ = inflateInit2(&stream_, 15 + 16) == Z_OK; }  // 15: the largest window; 16: a gzip header is required
+  Inflater() {
+    ready_ = inflateInit2(&stream_, 15 + 16) == Z_OK;
+  }  // 15: the largest window; 16: a gzip header is required
   ~Inflater() {
     if (ready_) inflateEnd(&stream_);
   }
@@ -186,12 +190,14 @@ Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& co
     if (!cursor.next(fields, error)) return bad_data(fmt::format("{}: {}", where(), error));
     if (fields.empty()) continue;
     if (fields.size() != names.size()) {
-      return bad_data(fmt::format("{}: expected {} columns ({}), found {}", where(), names.size(), join(names, ", "), fields.size()));
+      return bad_data(fmt::format("{}: expected {} columns ({}), found {}", where(), names.size(), join(names, ", "),
+                                  fields.size()));
     }
     Json::Object row;
     row.reserve(names.size());
     for (size_t i = 0; i < names.size(); ++i) row.emplace_back(names[i], Json(std::move(fields[i])));
-    if (!std::all_of(row.begin(), row.end(), [](const Json::Member& m) { return is_valid_utf8(m.second.as_string()); })) {
+    if (!std::all_of(row.begin(), row.end(),
+                     [](const Json::Member& m) { return is_valid_utf8(m.second.as_string()); })) {
       return bad_data(where() + ": expected UTF-8 text");
     }
     rows.emplace_back(std::move(row));
@@ -204,8 +210,8 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
   if (kind == "parquet") return parse_parquet(bytes, name);
   if (kind == "arrow") return parse_arrow_ipc(bytes, name);
   if (kind != "jsonl" && kind != "csv") {
-    return unsupported(fmt::format("{}: unknown kind of table{}; expected .jsonl, .csv (also .gz), .parquet or .arrow", name,
-                                   kind.empty() ? "" : " \"" + kind + "\""));
+    return unsupported(fmt::format("{}: unknown kind of table{}; expected .jsonl, .csv (also .gz), .parquet or .arrow",
+                                   name, kind.empty() ? "" : " \"" + kind + "\""));
   }
   std::string plain;
   if (ends_with(name, ".gz")) {

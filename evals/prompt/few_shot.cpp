@@ -22,7 +22,8 @@ uint32_t twist(uint32_t high, uint32_t low) {
 // From here on CPython copies the whole population instead of remembering what it drew.
 int64_t sample_set_size(int64_t k) {
   int64_t size = 21;
-  if (k > 5) size += static_cast<int64_t>(std::pow(4.0, std::ceil(std::log(static_cast<double>(k) * 3) / std::log(4.0))));
+  if (k > 5)
+    size += static_cast<int64_t>(std::pow(4.0, std::ceil(std::log(static_cast<double>(k) * 3) / std::log(4.0))));
   return size;
 }
 
@@ -110,7 +111,8 @@ std::vector<int64_t> PythonRandom::sample(int64_t population, int64_t k) {
   return drawn;
 }
 
-FewShotPicker::FewShotPicker(FewShotSampler sampler, const std::vector<Json>& pool, int num_fewshot, bool same_split, uint64_t seed)
+FewShotPicker::FewShotPicker(FewShotSampler sampler, const std::vector<Json>& pool, int num_fewshot, bool same_split,
+                             uint64_t seed)
     : sampler_(sampler), pool_(&pool), num_fewshot_(num_fewshot), same_split_(same_split), random_(seed) {}
 
 Result<std::vector<int64_t>> FewShotPicker::pick(const Json& document) {
@@ -119,9 +121,10 @@ Result<std::vector<int64_t>> FewShotPicker::pick(const Json& document) {
 }
 
 Status FewShotPicker::too_few(int64_t wanted, int64_t there) const {
-  return bad_data(fmt::format("{} shots were asked for and {} documents are drawn from, but the few-shot split has only {}; lower "
-                              "--num-fewshot",
-                              num_fewshot_, wanted, there));
+  return bad_data(
+      fmt::format("{} shots were asked for and {} documents are drawn from, but the few-shot split has only {}; lower "
+                  "--num-fewshot",
+                  num_fewshot_, wanted, there));
 }
 
 std::vector<int64_t> FewShotPicker::other_rows(const Json& document) const {

@@ -15,9 +15,9 @@ class PythonRandom {
  public:
   explicit PythonRandom(uint64_t seed);
   uint32_t next_u32();
-  uint32_t random_bits(int k);       // getrandbits(k), 1 <= k <= 32
-  uint64_t random_below(uint64_t n); // randbelow(n), n >= 1
-  double random_unit();              // random()
+  uint32_t random_bits(int k);                                 // getrandbits(k), 1 <= k <= 32
+  uint64_t random_below(uint64_t n);                           // randbelow(n), n >= 1
+  double random_unit();                                        // random()
   std::vector<int64_t> sample(int64_t population, int64_t k);  // indices, in draw order
   template <class T>
   void shuffle(std::vector<T>& items) {
@@ -30,9 +30,10 @@ class PythonRandom {
   int index_ = 624;
 };
 
-// Picks the shots of each evaluated document in turn, as lm-eval's samplers do (tasks.md 2.4 and its corrections): one random
-// stream a task, one draw a document in ascending order; an extra one is drawn where pool and evaluated split count as the
-// same, and documents equal to the evaluated one are dropped. Not thread-safe: call pick() in document order.
+// Picks the shots of each evaluated document in turn, as lm-eval's samplers do (tasks.md 2.4 and its corrections): one
+// random stream a task, one draw a document in ascending order; an extra one is drawn where pool and evaluated split
+// count as the same, and documents equal to the evaluated one are dropped. Not thread-safe: call pick() in document
+// order.
 class FewShotPicker {
  public:
   // `pool` must outlive the picker. `same_split`: lm-eval's rule "fewshot_split equals test_split".

@@ -37,7 +37,9 @@ void add_shot(Turns& turns, const TaskInfo& task, const Question& shot) {
   const std::string& text = shot.shot_text();
   const bool answered = !shot.target.empty();
   const bool plain_answer = answered && shot.answer_prefix.empty();
-  turns.push_back({"user", text, plain_answer ? task.target_delimiter : prefix_delimiter(text, shot.answer_prefix, task.target_delimiter)});
+  turns.push_back(
+      {"user", text,
+       plain_answer ? task.target_delimiter : prefix_delimiter(text, shot.answer_prefix, task.target_delimiter)});
   if (answered) {
     turns.push_back({"assistant", joined(shot.answer_prefix, shot.target, " "), task.fewshot_delimiter});
   } else if (!shot.answer_prefix.empty()) {
@@ -79,7 +81,8 @@ std::vector<ChatMessage> as_messages(Turns turns, bool multiturn) {
   return messages;
 }
 
-Result<std::string> rendered(std::vector<ChatMessage> messages, bool open_answer, const ChatRenderer& chat, bool& system_dropped) {
+Result<std::string> rendered(std::vector<ChatMessage> messages, bool open_answer, const ChatRenderer& chat,
+                             bool& system_dropped) {
   const RenderOptions options{.add_generation_prompt = !open_answer, .continue_final_message = open_answer};
   Result<std::string> text = chat(messages, options);
   if (text.ok() || messages.front().role != "system") return text;
@@ -111,7 +114,8 @@ std::vector<std::string> continuations_of(const TaskInfo& task, const Question& 
   std::vector<std::string> continuations;
   for (const std::string& choice : question.choices) continuations.push_back(delimiter + choice);
   // Contexts that differ share their one continuation.
-  if (!question.contexts.empty() && continuations.size() == 1) continuations.resize(question.contexts.size(), continuations[0]);
+  if (!question.contexts.empty() && continuations.size() == 1)
+    continuations.resize(question.contexts.size(), continuations[0]);
   return continuations;
 }
 
@@ -128,7 +132,8 @@ Result<TokenPair> encode_at_boundary(const Encoder& encode, std::string_view con
   ASSAY_ASSIGN(Tokens alone, encode(kept));
   TokenPair pair;
   // Nothing promises that `alone` begins `whole`; lm-eval counts, and so must we.
-  if (alone.size() < whole.size()) pair.continuation.assign(whole.begin() + static_cast<ptrdiff_t>(alone.size()), whole.end());
+  if (alone.size() < whole.size())
+    pair.continuation.assign(whole.begin() + static_cast<ptrdiff_t>(alone.size()), whole.end());
   pair.context = std::move(alone);
   if (pair.context.empty()) pair.context = {prefix_token};
   return pair;
@@ -136,8 +141,9 @@ Result<TokenPair> encode_at_boundary(const Encoder& encode, std::string_view con
 
 }  // namespace
 
-Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question, const std::vector<const Question*>& shots,
-                                 const PromptSettings& settings, const ChatRenderer& chat) {
+Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question,
+                                 const std::vector<const Question*>& shots, const PromptSettings& settings,
+                                 const ChatRenderer& chat) {
   PromptTexts texts;
   texts.continuations = continuations_of(task, question, settings.apply_chat_template);
   if (task.kind == RequestKind::loglikelihood_rolling) {
@@ -150,7 +156,8 @@ Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question,
   const size_t count = several ? question.contexts.size() : 1;
   for (size_t i = 0; i < count; ++i) {
     Turns turns = shared;
-    add_question(turns, several ? question.contexts[i] : question.text, question.answer_prefix, several ? "" : task.target_delimiter);
+    add_question(turns, several ? question.contexts[i] : question.text, question.answer_prefix,
+                 several ? "" : task.target_delimiter);
     if (!settings.apply_chat_template) {
       texts.contexts.push_back(as_text(turns.data(), turns.data() + turns.size()));
       continue;
@@ -170,7 +177,8 @@ Result<TokenPair> encode_pair(const Encoder& encode, std::string_view context, s
   const auto scored = static_cast<int64_t>(pair->continuation.size());
   if (scored == 0) return bad_data("the continuation adds no token to its context, so there is nothing to score");
   if (scored > max_length) {
-    return bad_data(fmt::format("the continuation has {} tokens, more than the maximum length of {}; raise --max-length", scored, max_length));
+    return bad_data(fmt::format(
+        "the continuation has {} tokens, more than the maximum length of {}; raise --max-length", scored, max_length));
   }
   const int64_t excess = static_cast<int64_t>(pair->context.size()) + scored - (max_length + 1);
   if (excess > 0) {

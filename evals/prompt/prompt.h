@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@ namespace assay {
 // How prompts are put together, apart from the task itself. Part of a run's settings.
 struct PromptSettings {
   bool apply_chat_template = false;
-  bool fewshot_as_multiturn = false;   // shots as user and assistant turns instead of one user text
+  bool fewshot_as_multiturn = false;  // shots as user and assistant turns instead of one user text
   std::string system_instruction;
 };
 
@@ -23,23 +24,24 @@ using ChatRenderer = std::function<Result<std::string>(const std::vector<ChatMes
 // The texts of one sample's requests, in lm-eval's order.
 struct PromptTexts {
   std::vector<std::string> contexts;       // one; or one a choice where contexts differ
-  std::vector<std::string> continuations;  // multiple_choice, loglikelihood, rolling: one a request; empty for generation
-  bool system_dropped = false;  // the chat template refused a system message, so that lm-eval leaves it out
+  std::vector<std::string> continuations;  // one a request; empty for generation
+  bool system_dropped = false;             // the chat template refused a system message, so that lm-eval leaves it out
   // Request i's context.
   const std::string& context_of(size_t i) const { return contexts.size() == 1 ? contexts[0] : contexts[i]; }
-  size_t num_requests() const { return continuations.empty() ? contexts.size() : continuations.size() > contexts.size() ? continuations.size() : contexts.size(); }
+  size_t num_requests() const { return std::max(contexts.size(), continuations.size()); }
 };
 
-// Instruction, shots and question as the texts that lm-eval would send (tasks.md 2.5, 2.6, 2.8). `chat` is called only with
-// apply_chat_template; where it fails on a conversation with a system message it is asked again without one, as lm-eval's hf class
-// does. Thread-safe. Errors: the renderer's first one.
-Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question, const std::vector<const Question*>& shots,
-                                 const PromptSettings& settings, const ChatRenderer& chat);
+// Instruction, shots and question as the texts that lm-eval would send (tasks.md 2.5, 2.6, 2.8). `chat` is called only
+// with apply_chat_template; where it fails on a conversation with a system message it is asked again without one, as
+// lm-eval's hf class does. Thread-safe. Errors: the renderer's first one.
+Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question,
+                                 const std::vector<const Question*>& shots, const PromptSettings& settings,
+                                 const ChatRenderer& chat);
 
 // Token ids of (context, continuation) by lm-eval's boundary rule: trailing whitespace of the context moves to the
-// continuation; both are encoded as one text and the context alone; what follows the context's length is the continuation.
-// An empty context becomes `prefix_token`, unless the continuation begins with it. Then the pair is cut from the left to
-// max_length + 1 tokens as lm-eval's hf class does, `truncated` telling so. (tasks.md 2.9, 2.10)
+// continuation; both are encoded as one text and the context alone; what follows the context's length is the
+// continuation. An empty context becomes `prefix_token`, unless the continuation begins with it. Then the pair is cut
+// from the left to max_length + 1 tokens as lm-eval's hf class does, `truncated` telling so. (tasks.md 2.9, 2.10)
 // Errors: bad_data when no token is left to score, or the continuation alone exceeds max_length; the encoder's.
 struct TokenPair {
   Tokens context;

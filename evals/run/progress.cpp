@@ -34,12 +34,10 @@ std::string Progress::line(const ProgressState& state) {
 void Progress::update(const ProgressState& state) {
   if (!enabled_) return;
   const int64_t now = clock_.monotonic_us();
-  const bool task_changed = state.task != last_task_;
   const bool done = state.items_done == state.items_total;
   const int64_t period = terminal_ ? kTerminalPeriodUs : kPlainPeriodUs;
-  if (last_us_ != 0 && now - last_us_ < period && !task_changed && !done) return;
+  if (last_us_ != 0 && now - last_us_ < period && !done) return;
   last_us_ = now;
-  last_task_ = state.task;
   if (terminal_) {
     std::fprintf(stderr, "\r\x1b[2K%s", line(state).c_str());
     open_ = true;

@@ -17,7 +17,7 @@ struct ProgressState {
   double tokens_per_s = 0, eta_s = 0;
 };
 
-// One line on stderr, redrawn in place on a terminal; elsewhere a plain line at most every 30 s and at the end of a task. Quiet mode
+// One line on stderr, redrawn in place on a terminal; elsewhere a plain line at most every 30 s and at the end. Quiet mode
 // prints nothing. Not thread-safe.
 class Progress {
  public:
@@ -30,7 +30,6 @@ class Progress {
   Clock& clock_;
   bool enabled_, terminal_, open_ = false;
   int64_t last_us_ = 0;
-  std::string last_task_;
 };
 
 }  // namespace assay

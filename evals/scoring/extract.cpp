@@ -19,8 +19,8 @@ std::optional<size_t> python_index(int index, size_t size) {
   return static_cast<size_t>(at);
 }
 
-// What re.findall(...)[group_select] stands for: the whole match, or its group; of several groups the first that is not empty.
-// nullopt when nothing matched, or several groups are all empty.
+// What re.findall(...)[group_select] stands for: the whole match, or its group; of several groups the first that is not
+// empty. nullopt when nothing matched, or several groups are all empty.
 Result<std::optional<std::string>> select_match(const Regex& regex, const std::string& text, int group_select) {
   Result<std::vector<RegexMatch>> matches = regex.find_all(text);
   // A text on which the pattern runs out of steps counts as one without an answer.
@@ -60,7 +60,8 @@ std::string folded(std::string_view text, const FilterStep& step) {
 // How long Python's re.escape(text) would be, in code points: lm-eval tries the choices in that order, longest first.
 size_t escaped_length(std::string_view text) {
   constexpr std::string_view kEscaped = "()[]{}?*+-|^$\\.&~# \t\n\r\v\f";
-  const auto escaped = std::count_if(text.begin(), text.end(), [&](char c) { return kEscaped.find(c) != std::string_view::npos; });
+  const auto escaped =
+      std::count_if(text.begin(), text.end(), [&](char c) { return kEscaped.find(c) != std::string_view::npos; });
   return count_code_points(text) + static_cast<size_t>(escaped);
 }
 
@@ -75,7 +76,8 @@ Result<std::optional<std::string>> find_choice_text(const FilterStep& step, cons
     bare.push_back(folded(py_strip(choices[i]), step));
     letters[bare.back()] = fmt::format("({})", letter_of(i));
   }
-  std::stable_sort(bare.begin(), bare.end(), [](const auto& a, const auto& b) { return escaped_length(a) > escaped_length(b); });
+  std::stable_sort(bare.begin(), bare.end(),
+                   [](const auto& a, const auto& b) { return escaped_length(a) > escaped_length(b); });
   for (std::string& choice : bare) choice = regex_escape(choice);
   ASSAY_ASSIGN(std::optional<std::string> found, search(join(bare, "|"), folded(text, step), step.group_select));
   if (found && !found->empty() && letters.contains(*found)) found = letters[*found];
@@ -86,12 +88,14 @@ Result<std::optional<std::string>> find_choice_text(const FilterStep& step, cons
 Result<std::optional<std::string>> find_letter(const FilterStep& step, const std::string& text, size_t num_choices) {
   std::vector<std::string> letters;
   for (size_t i = 0; i < num_choices; ++i) letters.push_back(letter_of(i));
-  ASSAY_ASSIGN(std::optional<std::string> found, search(fmt::format(":[\\s]*({})", join(letters, "|")), text, step.group_select));
+  ASSAY_ASSIGN(std::optional<std::string> found,
+               search(fmt::format(":[\\s]*({})", join(letters, "|")), text, step.group_select));
   if (found && !found->empty()) found = fmt::format("({})", *found);
   return found;
 }
 
-Result<std::string> multi_choice(const FilterStep& step, const std::string& text, const std::vector<std::string>& choices) {
+Result<std::string> multi_choice(const FilterStep& step, const std::string& text,
+                                 const std::vector<std::string>& choices) {
   ASSAY_ASSIGN(std::optional<std::string> found, search(step.pattern, text, step.group_select));
   if (found && !found->empty()) return *found;
   if (choices.empty()) return std::string(kInvalidAnswer);
@@ -101,23 +105,29 @@ Result<std::string> multi_choice(const FilterStep& step, const std::string& text
   return found && !found->empty() ? *found : std::string(kInvalidAnswer);
 }
 
-Result<std::string> apply_step(const FilterStep& step, const std::string& text, const std::vector<std::string>& choices) {
+Result<std::string> apply_step(const FilterStep& step, const std::string& text,
+                               const std::vector<std::string>& choices) {
   switch (step.kind) {
     case FilterStep::Kind::regex: {
       ASSAY_ASSIGN(std::optional<std::string> found, search(step.pattern, text, step.group_select));
       return found ? *found : std::string(kInvalidAnswer);
     }
-    case FilterStep::Kind::multi_choice_regex: return multi_choice(step, text, choices);
-    case FilterStep::Kind::take_first: return text;
-    case FilterStep::Kind::lowercase: return py_lower(text);
-    case FilterStep::Kind::strip: return std::string(py_strip(text));
+    case FilterStep::Kind::multi_choice_regex:
+      return multi_choice(step, text, choices);
+    case FilterStep::Kind::take_first:
+      return text;
+    case FilterStep::Kind::lowercase:
+      return py_lower(text);
+    case FilterStep::Kind::strip:
+      return std::string(py_strip(text));
   }
   return text;
 }
 
 }  // namespace
 
-Result<std::string> apply_filter(const Filter& filter, std::string_view response, const std::vector<std::string>& choices) {
+Result<std::string> apply_filter(const Filter& filter, std::string_view response,
+                                 const std::vector<std::string>& choices) {
   std::string text = replace_invalid_utf8(response);
   for (const FilterStep& step : filter.steps) {
     ASSAY_ASSIGN(text, apply_step(step, text, choices));

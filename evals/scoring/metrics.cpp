@@ -33,14 +33,16 @@ Score failed(std::string reason) { return {.outcome = Outcome::failed, .reason =
 
 // The sums divided by each choice's length.
 template <class Length>
-std::vector<double> per_length(const std::vector<double>& sums, const std::vector<std::string>& choices, const Length& length) {
+std::vector<double> per_length(const std::vector<double>& sums, const std::vector<std::string>& choices,
+                               const Length& length) {
   std::vector<double> scaled;
   for (size_t i = 0; i < sums.size(); ++i) scaled.push_back(sums[i] / static_cast<double>(length(choices[i])));
   return scaled;
 }
 
 // The values that a metric's arg max is taken over; empty for a metric that is not one of these.
-std::vector<double> ranked_by(std::string_view metric, const std::vector<double>& sums, const std::vector<std::string>& choices) {
+std::vector<double> ranked_by(std::string_view metric, const std::vector<double>& sums,
+                              const std::vector<std::string>& choices) {
   if (metric == "acc") return sums;
   if (metric == "acc_norm") return per_length(sums, choices, [](const std::string& c) { return count_code_points(c); });
   if (metric == "acc_bytes") return per_length(sums, choices, [](const std::string& c) { return c.size(); });
@@ -65,7 +67,8 @@ int arg_max(const std::vector<double>& values) {
   return static_cast<int>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
-Score judge_multiple_choice(const TaskInfo& task, const Question& question, const std::vector<Loglikelihood>& loglikelihoods) {
+Score judge_multiple_choice(const TaskInfo& task, const Question& question,
+                            const std::vector<Loglikelihood>& loglikelihoods) {
   // Where contexts differ they are the choices, and lm-eval's lengths are theirs.
   const std::vector<std::string>& choices = question.contexts.empty() ? question.choices : question.contexts;
   if (loglikelihoods.size() != choices.size() || choices.empty()) {
@@ -73,7 +76,8 @@ Score judge_multiple_choice(const TaskInfo& task, const Question& question, cons
   }
   std::vector<double> sums;
   for (const Loglikelihood& loglikelihood : loglikelihoods) {
-    if (std::isnan(loglikelihood.sum)) return failed(fmt::format("the loglikelihood of choice {} is not a number", sums.size()));
+    if (std::isnan(loglikelihood.sum))
+      return failed(fmt::format("the loglikelihood of choice {} is not a number", sums.size()));
     sums.push_back(loglikelihood.sum);
   }
   Score score;
@@ -102,7 +106,8 @@ Score judge_generation(const TaskInfo& task, const Question& question, std::stri
 
 // Task's default, defined where the judges live: task.cpp lies below this room and may not include it.
 Score Task::judge(const Sample& sample, const Response& response) const {
-  if (info_.kind == RequestKind::multiple_choice) return judge_multiple_choice(info_, sample.question, response.loglikelihoods);
+  if (info_.kind == RequestKind::multiple_choice)
+    return judge_multiple_choice(info_, sample.question, response.loglikelihoods);
   if (info_.kind == RequestKind::generate_until) {
     if (response.completions.empty()) return failed("no completion came back");
     return judge_generation(info_, sample.question, response.completions[0].text);

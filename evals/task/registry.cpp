@@ -110,13 +110,13 @@ std::vector<const TaskGroup*> Registry::complete_groups(const std::vector<std::s
   for (const auto& [name, group] : groups_) {
     if (group.is_tag) continue;
     const std::vector<std::string> members = leaves(group);
-    bool all = std::all_of(members.begin(), members.end(), [&](const std::string& leaf) { return present.contains(leaf); });
+    bool all =
+        std::all_of(members.begin(), members.end(), [&](const std::string& leaf) { return present.contains(leaf); });
     if (all) complete.push_back(&group);
   }
   // A group that holds another has more leaves; among equals the map's order by name stays.
-  std::stable_sort(complete.begin(), complete.end(), [&](const TaskGroup* a, const TaskGroup* b) {
-    return leaves(*a).size() > leaves(*b).size();
-  });
+  std::stable_sort(complete.begin(), complete.end(),
+                   [&](const TaskGroup* a, const TaskGroup* b) { return leaves(*a).size() > leaves(*b).size(); });
   return complete;
 }
 

@@ -13,8 +13,8 @@ namespace assay {
 
 // A named set of tasks and groups, scored together.
 struct TaskGroup {
-  std::string name;    // "mmlu", "mmlu_stem"
-  std::string alias;   // "stem"
+  std::string name;   // "mmlu", "mmlu_stem"
+  std::string alias;  // "stem"
   std::string version;
   std::vector<std::string> children;  // tasks or groups, in table order
   std::string metric;                 // aggregated over leaves: "acc,none"
@@ -30,8 +30,8 @@ class Registry {
 
   const Task* find_task(std::string_view name) const;
   const TaskGroup* find_group(std::string_view name) const;
-  // Leaf tasks that the names stand for, groups expanded in order, each once. A name may hold the wildcards * and ?, which match
-  // task names. Errors: not_found with the nearest name.
+  // Leaf tasks that the names stand for, groups expanded in order, each once. A name may hold the wildcards * and ?,
+  // which match task names. Errors: not_found with the nearest name.
   Result<std::vector<const Task*>> expand(const std::vector<std::string>& names) const;
   // The groups whose leaves are all in `task_names`, outermost first.
   std::vector<const TaskGroup*> complete_groups(const std::vector<std::string>& task_names) const;

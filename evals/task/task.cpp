@@ -33,7 +33,8 @@ Result<Json> select_columns(const Json& row, std::initializer_list<std::string_v
 
 Result<Json> Task::to_document(const Json& row, std::string_view layout) const {
   if (layout != "hub") {
-    return unsupported(fmt::format("{} does not know the row layout \"{}\" that the manifest names", info_.name, layout));
+    return unsupported(
+        fmt::format("{} does not know the row layout \"{}\" that the manifest names", info_.name, layout));
   }
   return row;
 }

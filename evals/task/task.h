@@ -34,32 +34,32 @@ struct ExactMatch {
 };
 
 struct MetricInfo {
-  std::string name;                // "acc"
+  std::string name;  // "acc"
   bool higher_is_better = true;
   std::string aggregation = "mean";  // "mean", "perplexity", "word_perplexity", ...
 };
 
 struct GenerationSettings {
   std::vector<std::string> until;
-  int max_gen_toks = 0;            // 0: the model client's default, 256
+  int max_gen_toks = 0;  // 0: the model client's default, 256
   float temperature = 0;
   float top_p = 1;
   bool do_sample = false;
   int repeats = 1;
 };
 
-// All a benchmark says about itself. Splits are the data set's; empty strings mean "not defined", which matters: lm-eval draws
-// one extra shot where fewshot_split equals test_split, both undefined included.
+// All a benchmark says about itself. Splits are the data set's; empty strings mean "not defined", which matters:
+// lm-eval draws one extra shot where fewshot_split equals test_split, both undefined included.
 struct TaskInfo {
-  std::string name;            // "mmlu_anatomy"
-  std::string alias;           // as lm-eval's tables show it: "anatomy"
-  std::string group;           // the group it belongs to, "" for none: "mmlu_stem"
-  std::string version;         // "1.0"
-  std::string dataset;         // name of a manifest in data-manifests/datasets: "mmlu"
+  std::string name;                        // "mmlu_anatomy"
+  std::string alias;                       // as lm-eval's tables show it: "anatomy"
+  std::string group;                       // the group it belongs to, "" for none: "mmlu_stem"
+  std::string version;                     // "1.0"
+  std::string dataset;                     // name of a manifest in data-manifests/datasets: "mmlu"
   std::string dataset_path, dataset_name;  // the Hub's: "cais/mmlu", "anatomy"
-  std::string subset;          // of the manifest: "anatomy", "" for none
+  std::string subset;                      // of the manifest: "anatomy", "" for none
   std::string training_split, validation_split, test_split, fewshot_split;
-  std::string description;     // system text, newlines included
+  std::string description;  // system text, newlines included
   RequestKind kind = RequestKind::multiple_choice;
   FewShotSampler sampler = FewShotSampler::random;
   int num_fewshot = 0;
@@ -67,10 +67,10 @@ struct TaskInfo {
   std::string target_delimiter = " ";
   std::string fewshot_delimiter = "\n\n";
   GenerationSettings generation;
-  std::vector<Filter> filters;     // empty: one filter "none"
+  std::vector<Filter> filters;  // empty: one filter "none"
   ExactMatch exact_match;
   std::vector<MetricInfo> metrics;
-  std::string primary_metric;      // "acc_norm,none": what recovery tables show
+  std::string primary_metric;  // "acc_norm,none": what recovery tables show
 
   // test if defined, else validation.
   const std::string& eval_split() const { return test_split.empty() ? validation_split : test_split; }
@@ -78,8 +78,8 @@ struct TaskInfo {
   const std::string& shot_split() const;
 };
 
-// A row's `columns`, in that order: how a source's row becomes a document. Errors: bad_data naming the missing column and the
-// ones that are there.
+// A row's `columns`, in that order: how a source's row becomes a document. Errors: bad_data naming the missing column
+// and the ones that are there.
 Result<Json> select_columns(const Json& row, std::initializer_list<std::string_view> columns);
 
 // A benchmark: what to load, how to ask, how to judge. Implementations hold no state beyond their TaskInfo and are
@@ -90,15 +90,15 @@ class Task {
   virtual ~Task() = default;
   const TaskInfo& info() const { return info_; }
 
-  // A source file's row as a document with the Hub's columns. `layout` says how the source lays rows out (a manifest's word:
-  // "hub" for rows that are documents already). Errors name the missing field.
+  // A source file's row as a document with the Hub's columns. `layout` says how the source lays rows out (a manifest's
+  // word: "hub" for rows that are documents already). Errors name the missing field.
   virtual Result<Json> to_document(const Json& row, std::string_view layout) const;
   // Changes a whole split once after loading (lm-eval's process_docs with a shared random stream).
   virtual Status prepare(std::vector<Json>& documents) const;
   // The question in a document. Errors: bad_data naming the field and the value.
   virtual Result<Question> ask(const Json& document) const = 0;
-  // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default judges
-  // multiple choice and generation; it lives in evals/scoring, the room above this one.
+  // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default
+  // judges multiple choice and generation; it lives in evals/scoring, the room above this one.
   virtual Score judge(const Sample& sample, const Response& response) const;
 
  private:

@@ -10,8 +10,9 @@
 
 namespace assay::testing {
 
-// Calls `parse` with damaged copies of `bytes`: every prefix (or `max_prefixes` of them, spread evenly) and `num_flips` copies with one
-// to four bytes changed. Each copy lies in a heap block of its exact size, so that a read past its end is seen by AddressSanitizer.
+// Calls `parse` with damaged copies of `bytes`: every prefix (or `max_prefixes` of them, spread evenly) and `num_flips`
+// copies with one to four bytes changed. Each copy lies in a heap block of its exact size, so that a read past its end
+// is seen by AddressSanitizer.
 template <class Parse>
 void for_each_mangled(std::string_view bytes, size_t max_prefixes, size_t num_flips, const Parse& parse) {
   auto call = [&](std::string_view damaged) {

@@ -18,7 +18,8 @@ std::string judged(const std::string& text) {
   REQUIRE(score.metrics.size() == 2);
   CHECK(score.metrics[0].filter == "strict-match");
   CHECK(score.metrics[1].filter == "flexible-extract");
-  return score.extracted[0].text + " " + score.extracted[1].text + " " + std::to_string(static_cast<int>(score.metrics[0].value)) + " " +
+  return score.extracted[0].text + " " + score.extracted[1].text + " " +
+         std::to_string(static_cast<int>(score.metrics[0].value)) + " " +
          std::to_string(static_cast<int>(score.metrics[1].value));
 }
 
@@ -47,7 +48,9 @@ TEST_CASE("a generation in which neither filter finds a number has no answer") {
 }
 
 TEST_CASE("a solution without its mark is refused") {
-  CHECK(testing::refusal("gsm8k", R"({"question":"q","answer":"18"})").find("answer: expected a solution that ends in") != std::string::npos);
+  CHECK(
+      testing::refusal("gsm8k", R"({"question":"q","answer":"18"})").find("answer: expected a solution that ends in") !=
+      std::string::npos);
 }
 
 }  // namespace

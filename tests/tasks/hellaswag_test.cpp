@@ -8,7 +8,8 @@ namespace {
 using testing::question_of;
 using testing::refusal;
 
-constexpr const char* kWikiHow = R"({"ind": 4, "activity_label": "Home", "ctx_a": "[header] How to  fix [title] Go [sub\nstep] now.", "ctx_b": "then THE man",
+constexpr const char* kWikiHow =
+    R"({"ind": 4, "activity_label": "Home", "ctx_a": "[header] How to  fix [title] Go [sub\nstep] now.", "ctx_b": "then THE man",
   "ctx": "unused", "endings": [" [step] Do  it   twice.", "b", "c [x] d [y", "[]"], "source_id": "s", "split": "val", "split_type": "zeroshot", "label": "2"})";
 
 TEST_CASE("marks are removed, double spaces halved in one pass, and ctx_b capitalized as Python does") {
@@ -33,7 +34,8 @@ TEST_CASE("a prepared document ends in the columns that lm-eval adds") {
 
 TEST_CASE("normalised rows lack three columns, and their label becomes text") {
   const Json document = testing::document_of(
-      "hellaswag", R"({"row":0,"activity_label":"A","ctx_a":"b.","ctx_b":"","ctx":"b.","query":"A: b.","endings":["1","2","3","4"],"label":3,"split":"val"})",
+      "hellaswag",
+      R"({"row":0,"activity_label":"A","ctx_a":"b.","ctx_b":"","ctx":"b.","query":"A: b.","endings":["1","2","3","4"],"label":3,"split":"val"})",
       "normalised-text");
   CHECK(document.as_object().front().first == "activity_label");
   CHECK(document.find("label")->as_string() == "3");
@@ -41,7 +43,10 @@ TEST_CASE("normalised rows lack three columns, and their label becomes text") {
 }
 
 TEST_CASE("a label without an ending and a missing column are refused") {
-  CHECK(refusal("hellaswag", R"({"activity_label":"A","ctx_a":"b","ctx_b":"","ctx":"b","endings":["1"],"label":1,"split":"val"})", "normalised-text").find("the index of an ending") != std::string::npos);
+  CHECK(refusal("hellaswag",
+                R"({"activity_label":"A","ctx_a":"b","ctx_b":"","ctx":"b","endings":["1"],"label":1,"split":"val"})",
+                "normalised-text")
+            .find("the index of an ending") != std::string::npos);
   CHECK(refusal("hellaswag", R"({"ind":1,"activity_label":"A"})").find("\"ctx_a\" is missing") != std::string::npos);
 }
 

@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <map>
+#include <memory>
 
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
+#include "engine/text/chat_template.h"
 #include "evals/data/fetch.h"
 #include "evals/prompt/few_shot.h"
 #include "evals/prompt/prompt.h"
@@ -24,20 +26,24 @@ std::vector<Json> documents_of(const Task& task, const std::string& split, const
   std::vector<Json> documents;
   for (const Json& row : loaded->rows) {
     Result<Json> document = task.to_document(row, loaded->layout);
-    REQUIRE_MESSAGE(document.ok(), document.status().message());
+    if (!document.ok()) FAIL(document.status().message());
     documents.push_back(std::move(document).value());
   }
   REQUIRE(task.prepare(documents).ok());
   return documents;
 }
 
-// ChatML as both models' templates write it; they differ in the system text that they add where none is given.
-ChatRenderer chat_ml(const std::string& default_system) {
-  return [=](const std::vector<ChatMessage>& messages, const RenderOptions& options) -> Result<std::string> {
-    std::string text;
-    if (messages.front().role != "system") text += "<|im_start|>system\n" + default_system + "<|im_end|>\n";
-    for (const ChatMessage& m : messages) text += "<|im_start|>" + m.role + "\n" + m.content + "<|im_end|>\n";
-    return options.add_generation_prompt ? text + "<|im_start|>assistant\n" : text;
+// The model's own chat template.
+ChatRenderer renderer_of(const Path& folder) {
+  Result<std::optional<ChatTemplate>> opened = ChatTemplate::open(folder);
+  REQUIRE_MESSAGE(opened.ok(), opened.status().message());
+  REQUIRE(opened->has_value());
+  auto chat = std::make_shared<const ChatTemplate>(std::move(**opened));
+  return [chat](const std::vector<ChatMessage>& messages, const RenderOptions& options) {
+    return chat->render(messages,
+                        {.add_generation_prompt = options.add_generation_prompt,
+                         .continue_final_message = options.continue_final_message},
+                        0);
   };
 }
 
@@ -48,7 +54,8 @@ struct RecordFile {
 
 class Checker {
  public:
-  Checker(const Task& task, const RecordFile& file, const DataLocations& locations) : task_(task), info_(task.info()), file_(file) {
+  Checker(const Task& task, const RecordFile& file, const DataLocations& locations)
+      : task_(task), info_(task.info()), file_(file) {
     documents_ = documents_of(task, info_.eval_split(), locations);
     // No training split of HellaSwag was at hand when the records were made.
     const std::string shot_split = info_.name == "hellaswag" ? "validation" : info_.shot_split();
@@ -106,7 +113,8 @@ class Checker {
       CHECK(texts->contexts == std::vector<std::string>{record.find("prompt")->as_string()});
     }
     CHECK(sha256_hex(texts->contexts[0]) == record.find("prompt_hash")->as_string());
-    if (info_.kind == RequestKind::multiple_choice) CHECK(texts->continuations == testing::strings_of(*record.find("continuations")));
+    if (info_.kind == RequestKind::multiple_choice)
+      CHECK(texts->continuations == testing::strings_of(*record.find("continuations")));
   }
 
   void check_judgement(const Json& record, const Sample& sample) const {
@@ -125,7 +133,8 @@ class Checker {
       }
     }
     CHECK(static_cast<int64_t>(score.metrics.size()) == expected);
-    for (const Extracted& extracted : score.extracted) CHECK(record.find("filtered")->find(extracted.filter)->as_string() == extracted.text);
+    for (const Extracted& extracted : score.extracted)
+      CHECK(record.find("filtered")->find(extracted.filter)->as_string() == extracted.text);
     ++judged_checked;
   }
 
@@ -170,16 +179,16 @@ TEST_CASE("every recorded prompt, continuation, shot, hash and score of lm-eval 
     return;
   }
   const DataLocations locations = {.mirror = *shared / "data"};
-  const std::pair<const char*, const char*> kSets[] = {
-      {"lm_eval", "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
-      {"lm_eval_qwen", "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-  };
-  for (const auto& [folder, system] : kSets) {
-    const Path golden = *shared / "oracle" / folder / "golden";
+  // The records of each model, and where its chat template lies.
+  const std::pair<const char*, const char*> kModels[] = {{"lm_eval", "lm_eval"},
+                                                         {"lm_eval_qwen", "lm_eval_qwen/model_config"}};
+  for (const auto& [records, configuration] : kModels) {
+    const Path golden = *shared / "oracle" / records / "golden";
+    const ChatRenderer chat = renderer_of(*shared / "oracle" / configuration);
     Result<std::vector<std::string>> names = real_files().list(golden);
     REQUIRE(names.ok());
     for (const std::string& name : *names) {
-      if (is_ours(name)) check_file({golden / name, chat_ml(system)}, locations);
+      if (is_ours(name)) check_file({golden / name, chat}, locations);
     }
   }
   MESSAGE(Checker::records_checked, " records rebuilt, ", Checker::judged_checked, " of them judged");

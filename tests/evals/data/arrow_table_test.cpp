@@ -10,12 +10,12 @@ namespace {
 // A build without Apache Arrow refuses these files by design; then there is nothing more to test here.
 bool built_with_arrow() { return parse_arrow_ipc("", "probe").status().code() != Code::unsupported; }
 
-#define SKIP_WITHOUT_ARROW()                           \
-  do {                                                 \
-    if (!built_with_arrow()) {                         \
-      MESSAGE("skipped: built without Apache Arrow");  \
-      return;                                          \
-    }                                                  \
+#define SKIP_WITHOUT_ARROW()                          \
+  do {                                                \
+    if (!built_with_arrow()) {                        \
+      MESSAGE("skipped: built without Apache Arrow"); \
+      return;                                         \
+    }                                                 \
   } while (false)
 
 std::string bytes_of(std::string_view name) {
@@ -27,7 +27,8 @@ std::string bytes_of(std::string_view name) {
 TEST_CASE("Arrow streams, Arrow files and Parquet hold the same rows") {
   SKIP_WITHOUT_ARROW();
   const Json expected = testing::recorded_json("tables/rows.json");
-  for (const char* name : {"tables/stream.arrow", "tables/file.arrow", "tables/snappy.parquet", "tables/zstd.parquet"}) {
+  for (const char* name :
+       {"tables/stream.arrow", "tables/file.arrow", "tables/snappy.parquet", "tables/zstd.parquet"}) {
     CAPTURE(name);
     Result<Rows> rows = read_table(testing::recorded_path(name));
     REQUIRE_MESSAGE(rows.ok(), rows.status().message());
@@ -63,10 +64,12 @@ TEST_CASE("bytes that are no table are refused, naming the file") {
 TEST_CASE("no damaged Arrow or Parquet file crashes the reader") {
   SKIP_WITHOUT_ARROW();
   for (const char* name : {"tables/stream.arrow", "tables/file.arrow", "tables/dictionary.arrow"}) {
-    testing::for_each_mangled(bytes_of(name), 300, 1500, [](std::string_view damaged) { (void)parse_arrow_ipc(damaged, "x.arrow"); });
+    testing::for_each_mangled(bytes_of(name), 300, 1500,
+                              [](std::string_view damaged) { (void)parse_arrow_ipc(damaged, "x.arrow"); });
   }
   for (const char* name : {"tables/snappy.parquet", "tables/zstd.parquet"}) {
-    testing::for_each_mangled(bytes_of(name), 200, 1000, [](std::string_view damaged) { (void)parse_parquet(damaged, "x.parquet"); });
+    testing::for_each_mangled(bytes_of(name), 200, 1000,
+                              [](std::string_view damaged) { (void)parse_parquet(damaged, "x.parquet"); });
   }
 }
 

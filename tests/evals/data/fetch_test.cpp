@@ -9,7 +9,8 @@
 namespace assay {
 namespace {
 
-constexpr std::string_view kTest = "{\"q\":\"1\"}\n{\"q\":\"2\"}\n", kTrain = "{\"q\":\"3\"}\n", kMore = "{\"q\":\"4\"}\n";
+constexpr std::string_view kTest = "{\"q\":\"1\"}\n{\"q\":\"2\"}\n", kTrain = "{\"q\":\"3\"}\n",
+                           kMore = "{\"q\":\"4\"}\n";
 
 class DataFolder : public testing::TempFolder {
  public:
@@ -20,8 +21,12 @@ class DataFolder : public testing::TempFolder {
 };
 
 ManifestFile file(std::string split, std::string path, std::string_view bytes, int64_t rows) {
-  return {.split = std::move(split), .path = std::move(path), .layout = "hub", .sha256 = sha256_hex(bytes),
-          .bytes = static_cast<int64_t>(bytes.size()), .rows = rows};
+  return {.split = std::move(split),
+          .path = std::move(path),
+          .layout = "hub",
+          .sha256 = sha256_hex(bytes),
+          .bytes = static_cast<int64_t>(bytes.size()),
+          .rows = rows};
 }
 
 // test in all three sources, train as two shards in the package and the Hub cache.
@@ -32,7 +37,8 @@ DatasetManifest tiny() {
   mirror.files[0].canonical = false;
   mirror.files[0].label = "text normalised upstream";
   ManifestSource package{.kind = "package", .name = "carrier", .version = "1.0", .root = "data", .files = {}};
-  package.files = {file("test", "test.jsonl", kTest, 2), file("train", "a.jsonl", kTrain, 1), file("train", "b.jsonl", kMore, 1)};
+  package.files = {file("test", "test.jsonl", kTest, 2), file("train", "a.jsonl", kTrain, 1),
+                   file("train", "b.jsonl", kMore, 1)};
   ManifestSource hub{.kind = "hub", .name = "org/tiny", .version = "pinned", .files = package.files};
   for (ManifestFile& entry : hub.files) entry.sha256.clear();
   manifest.sources = {mirror, package, hub};

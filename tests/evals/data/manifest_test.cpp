@@ -58,7 +58,8 @@ TEST_CASE("a manifest that lies or is mistyped is refused, naming the field") {
 }
 
 TEST_CASE("no damaged manifest crashes the reader") {
-  testing::for_each_mangled(with("a", "a"), 1000, 1000, [](std::string_view damaged) { (void)parse_manifest(damaged, "tiny.json"); });
+  testing::for_each_mangled(with("a", "a"), 1000, 1000,
+                            [](std::string_view damaged) { (void)parse_manifest(damaged, "tiny.json"); });
 }
 
 TEST_CASE("every manifest in the program parses, and has the files that its tasks need") {

@@ -64,7 +64,8 @@ TEST_CASE("a CSV without given columns is named by its first line") {
 }
 
 TEST_CASE("a CSV row that does not fit is refused, naming file and row") {
-  CHECK(contains(message_of(parse_csv("1,2,3\n1,2\n", kThree, "x.csv")), "x.csv: row 2: expected 3 columns (q, a, b), found 2"));
+  CHECK(contains(message_of(parse_csv("1,2,3\n1,2\n", kThree, "x.csv")),
+                 "x.csv: row 2: expected 3 columns (q, a, b), found 2"));
   CHECK(contains(message_of(parse_csv("1,2,3,4\n", kThree, "x.csv")), "found 4"));
   CHECK(contains(message_of(parse_csv("1,2,\"3\n", kThree, "x.csv")), "byte 4 is never closed"));
   CHECK(contains(message_of(parse_csv("1,\"2\"x,3\n", kThree, "x.csv")), "after the closing quote at byte 4"));
@@ -80,7 +81,8 @@ TEST_CASE("gzipped text is read, of several members too") {
 
 TEST_CASE("a gzip file that is cut, followed by junk, or too large when unpacked is refused") {
   const std::string bytes = gzip(std::string(100000, 'x'));
-  CHECK(contains(gunzip(std::string_view(bytes).substr(0, bytes.size() - 1), 1 << 20, "x.gz").status().message(), "truncated"));
+  CHECK(contains(gunzip(std::string_view(bytes).substr(0, bytes.size() - 1), 1 << 20, "x.gz").status().message(),
+                 "truncated"));
   CHECK_FALSE(gunzip(bytes + "junk", 1 << 20, "x.gz").ok());
   CHECK(contains(gunzip(bytes, 99999, "x.gz").status().message(), "exceeds 99999 bytes"));
   CHECK(gunzip(bytes, 100000, "x.gz")->size() == 100000);
@@ -104,7 +106,8 @@ TEST_CASE("no damaged text crashes a reader, and none gives a row without its co
   });
   const std::string jsonl = "{\"a\":1,\"b\":[true,null,\"\\u00e9\"]}\n{\"c\":{\"d\":-1.5e3}}\n";
   testing::for_each_mangled(jsonl, 100, 2000, [](std::string_view damaged) { (void)parse_jsonl(damaged, "x.jsonl"); });
-  testing::for_each_mangled(gzip(jsonl), 200, 1000, [](std::string_view damaged) { (void)gunzip(damaged, 1 << 20, "x.gz"); });
+  testing::for_each_mangled(gzip(jsonl), 200, 1000,
+                            [](std::string_view damaged) { (void)gunzip(damaged, 1 << 20, "x.gz"); });
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ TEST_CASE("words, bits, bounds, units, samples and shuffles are CPython's draw f
     Rows bits, below, large;
     for (int k : {1, 5, 17, 32}) bits.push_back(random.random_bits(k));
     CHECK(bits == testing::integers_of(*item.find("bits")));
-    for (uint64_t n : {1ull, 2ull, 3ull, 4ull, 1000ull, 1ull << 31, (1ull << 32) - 1}) below.push_back(static_cast<int64_t>(random.random_below(n)));
+    for (uint64_t n : {1ull, 2ull, 3ull, 4ull, 1000ull, 1ull << 31, (1ull << 32) - 1})
+      below.push_back(static_cast<int64_t>(random.random_below(n)));
     CHECK(below == testing::integers_of(*item.find("below")));
     for (const Json& expected : item.find("below_large")->as_array()) {
       const uint64_t n = &expected == &item.find("below_large")->as_array()[0] ? (1ull << 40) + 1 : (1ull << 63) + 9;
@@ -62,8 +63,9 @@ TEST_CASE("shots are those that lm-eval's samplers pick, extra draws, removals a
     const bool first_n = item.find("sampler")->as_string() == "first_n";
     CAPTURE(item.dump().substr(0, 90));
     const std::vector<Json> pool = name == "distinct" ? pool_of(400) : name == "small" ? pool_of(12) : pool_of(30, 3);
-    FewShotPicker picker(first_n ? FewShotSampler::first_n : FewShotSampler::random, pool, static_cast<int>(item.find("n")->as_int()),
-                         item.find("same")->as_bool(), static_cast<uint64_t>(item.find("seed")->as_int()));
+    FewShotPicker picker(first_n ? FewShotSampler::first_n : FewShotSampler::random, pool,
+                         static_cast<int>(item.find("n")->as_int()), item.find("same")->as_bool(),
+                         static_cast<uint64_t>(item.find("seed")->as_int()));
     size_t document = 0;
     for (const Json& expected : item.find("picks")->as_array()) {
       Result<Rows> shots = picker.pick(pool[document++]);
@@ -82,24 +84,34 @@ void check_draws(int64_t pool_size, int shots, bool same_split, const std::vecto
 
 TEST_CASE("the card's tasks draw the recorded shots") {
   SUBCASE("gsm8k, 8 shots") {
-    check_draws(7473, 8, false, {{6374, 3610, 957, 61, 742, 7462, 6610, 4769}, {286, 5501, 5677, 687, 806, 6279, 2905, 1939},
-                                 {142, 252, 6461, 129, 2835, 5311, 5105, 3966}});
+    check_draws(7473, 8, false,
+                {{6374, 3610, 957, 61, 742, 7462, 6610, 4769},
+                 {286, 5501, 5677, 687, 806, 6279, 2905, 1939},
+                 {142, 252, 6461, 129, 2835, 5311, 5105, 3966}});
   }
   SUBCASE("gsm8k, 5 shots") {
-    check_draws(7473, 5, false, {{6374, 3610, 957, 61, 742}, {7462, 6610, 4769, 286, 5501}, {5677, 687, 806, 6279, 2905}});
+    check_draws(7473, 5, false,
+                {{6374, 3610, 957, 61, 742}, {7462, 6610, 4769, 286, 5501}, {5677, 687, 806, 6279, 2905}});
   }
   SUBCASE("hellaswag") {
-    check_draws(39905, 10, true, {{28883, 7657, 490, 5940, 38156, 2288, 5500, 6450, 23241, 15519},
-                                  {2019, 1038, 22681, 31735, 30379, 9735, 5982, 11999, 7498, 958},
-                                  {31899, 16372, 4231, 35460, 30533, 4493, 39417, 5828, 33753, 37945}});
+    check_draws(39905, 10, true,
+                {{28883, 7657, 490, 5940, 38156, 2288, 5500, 6450, 23241, 15519},
+                 {2019, 1038, 22681, 31735, 30379, 9735, 5982, 11999, 7498, 958},
+                 {31899, 16372, 4231, 35460, 30533, 4493, 39417, 5828, 33753, 37945}});
   }
   SUBCASE("winogrande") {
-    check_draws(40398, 5, true, {{28883, 7657, 490, 5940, 38156}, {5500, 6450, 23241, 15519, 1142}, {1038, 22681, 31735, 40358, 30379}});
+    check_draws(
+        40398, 5, true,
+        {{28883, 7657, 490, 5940, 38156}, {5500, 6450, 23241, 15519, 1142}, {1038, 22681, 31735, 40358, 30379}});
   }
   SUBCASE("arc_challenge") {
-    check_draws(1119, 25, false, {{902, 239, 15, 185, 71, 171, 201, 726, 484, 35, 63, 32, 708, 991, 949, 304, 186, 374, 234, 29, 1030, 996, 511, 132, 1108},
-                                  {954, 140, 182, 1054, 94, 552, 129, 619, 985, 727, 545, 510, 409, 928, 1085, 39, 1040, 144, 11, 683, 294, 968, 772, 342, 110},
-                                  {156, 1016, 335, 154, 440, 295, 55, 709, 227, 1084, 289, 625, 930, 81, 852, 566, 82, 363, 556, 316, 614, 951, 84, 790, 715}});
+    check_draws(1119, 25, false,
+                {{902, 239, 15,  185, 71,  171, 201, 726,  484, 35,  63,  32,  708,
+                  991, 949, 304, 186, 374, 234, 29,  1030, 996, 511, 132, 1108},
+                 {954, 140,  182, 1054, 94,  552, 129, 619, 985, 727, 545, 510, 409,
+                  928, 1085, 39,  1040, 144, 11,  683, 294, 968, 772, 342, 110},
+                 {156, 1016, 335, 154, 440, 295, 55,  709, 227, 1084, 289, 625, 930,
+                  81,  852,  566, 82,  363, 556, 316, 614, 951, 84,   790, 715}});
   }
 }
 

@@ -69,7 +69,8 @@ TEST_CASE("prompts and continuations equal lm-eval's in every mode, with prefixe
 }
 
 TEST_CASE("a template that refuses system messages is asked again without one, and that is told") {
-  const ChatRenderer strict = [](const std::vector<ChatMessage>& messages, const RenderOptions& options) -> Result<std::string> {
+  const ChatRenderer strict = [](const std::vector<ChatMessage>& messages,
+                                 const RenderOptions& options) -> Result<std::string> {
     for (const ChatMessage& m : messages) {
       if (m.role == "system") return bad_data("no system role");
     }
@@ -82,7 +83,9 @@ TEST_CASE("a template that refuses system messages is asked again without one, a
   REQUIRE_MESSAGE(texts.ok(), texts.status().message());
   CHECK(texts->system_dropped);
   CHECK(texts->contexts[0] == "<user>Why?</user>\n<assistant>");
-  const ChatRenderer broken = [](const std::vector<ChatMessage>&, const RenderOptions&) -> Result<std::string> { return bad_data("broken"); };
+  const ChatRenderer broken = [](const std::vector<ChatMessage>&, const RenderOptions&) -> Result<std::string> {
+    return bad_data("broken");
+  };
   CHECK(build_prompt(task, question, {}, {.apply_chat_template = true}, broken).status().message() == "broken");
 }
 

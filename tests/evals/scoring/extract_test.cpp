@@ -15,7 +15,9 @@ TEST_CASE("regex filters find what lm-eval's find") {
   for (const Json& item : recorded.find("regex")->as_array()) {
     const Json::Array& c = item.as_array();
     CAPTURE(item.dump());
-    const Filter filter = single({.kind = FilterStep::Kind::regex, .pattern = c[0].as_string(), .group_select = static_cast<int>(c[1].as_int())});
+    const Filter filter = single({.kind = FilterStep::Kind::regex,
+                                  .pattern = c[0].as_string(),
+                                  .group_select = static_cast<int>(c[1].as_int())});
     Result<std::string> found = apply_filter(filter, c[2].as_string(), {});
     REQUIRE_MESSAGE(found.ok(), found.status().message());
     CHECK(*found == c[3].as_string());
@@ -29,8 +31,11 @@ TEST_CASE("multiple-choice filters fall back as lm-eval's do: pattern, choice te
     const Json::Array& c = item.as_array();
     CAPTURE(item.dump());
     const bool fold = c[3].as_bool();
-    const Filter filter = single({.kind = FilterStep::Kind::multi_choice_regex, .pattern = "(\\([A-Z]\\))",
-                                  .group_select = static_cast<int>(c[2].as_int()), .ignore_case = fold, .ignore_punctuation = fold});
+    const Filter filter = single({.kind = FilterStep::Kind::multi_choice_regex,
+                                  .pattern = "(\\([A-Z]\\))",
+                                  .group_select = static_cast<int>(c[2].as_int()),
+                                  .ignore_case = fold,
+                                  .ignore_punctuation = fold});
     Result<std::string> found = apply_filter(filter, c[1].as_string(), testing::strings_of(c[0]));
     REQUIRE_MESSAGE(found.ok(), found.status().message());
     CHECK(*found == c[4].as_string());
@@ -48,7 +53,8 @@ TEST_CASE("texts are cut at stop strings as lm-eval cuts them") {
 
 TEST_CASE("steps run one after the other") {
   Filter filter{.name = "chain"};
-  filter.steps = {{.kind = FilterStep::Kind::regex, .pattern = "ANSWER: (.*)"}, {.kind = FilterStep::Kind::lowercase},
+  filter.steps = {{.kind = FilterStep::Kind::regex, .pattern = "ANSWER: (.*)"},
+                  {.kind = FilterStep::Kind::lowercase},
                   {.kind = FilterStep::Kind::take_first}};
   CHECK(*apply_filter(filter, "x ANSWER:  \xC3\x89TE \n", {}) == "\xC3\xA9te");
   CHECK(*apply_filter(single({.kind = FilterStep::Kind::strip}), "\xC2\xA0 x\n", {}) == "x");

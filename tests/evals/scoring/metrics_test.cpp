@@ -79,8 +79,9 @@ TEST_CASE("a loglikelihood that is not a number, or one too few, is a failure an
 TEST_CASE("generations are scored once a filter, and no answer in any filter is told apart") {
   TaskInfo task;
   task.kind = RequestKind::generate_until;
-  task.filters = {{.name = "strict", .steps = {{.kind = FilterStep::Kind::regex, .pattern = "#### (\\d+)"}}},
-                  {.name = "loose", .steps = {{.kind = FilterStep::Kind::regex, .pattern = "\\d+", .group_select = -1}}}};
+  task.filters = {
+      {.name = "strict", .steps = {{.kind = FilterStep::Kind::regex, .pattern = "#### (\\d+)"}}},
+      {.name = "loose", .steps = {{.kind = FilterStep::Kind::regex, .pattern = "\\d+", .group_select = -1}}}};
   const Question question{.text = "", .target = "42"};
   Score score = judge_generation(task, question, "maybe 42");
   CHECK(score.outcome == Outcome::scored);
