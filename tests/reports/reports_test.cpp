@@ -130,7 +130,7 @@ TEST_CASE("tables line up in code points and escape what Markdown and CSV would 
   Table table;
   table.columns = {{"naïve"}, {"n", true}};
   table.rows = {{"a|b", "1"}, {"x,\"y\"", "12"}};
-  CHECK(print_terminal(table, false) == "naïve    n\n─────────\na|b      1\nx,\"y\"   12\n");
+  CHECK(print_terminal(table, false) == "naïve   n\n─────────\na|b     1\nx,\"y\"  12\n");
   CHECK(print_markdown(table).find("a\\|b") != std::string::npos);
   CHECK(print_csv(table) == "naïve,n\na|b,1\n\"x,\"\"y\"\"\",12\n");
 }

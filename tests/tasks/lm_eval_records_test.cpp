@@ -2,12 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
 #include "evals/data/fetch.h"
 #include "evals/prompt/few_shot.h"
 #include "evals/prompt/prompt.h"
@@ -47,9 +49,25 @@ ChatRenderer renderer_of(const Path& folder) {
   };
 }
 
+// The first model's tokenizer, where `make demo` has imported it.
+std::shared_ptr<const Tokenizer> tokenizer_if_here() {
+  const Path folder = Path(ASSAY_SOURCE_DIR) / ".assay" / "models" / "smollm2-135m-instruct-bf16";
+  if (!std::filesystem::exists(folder / "tokenizer.json")) return nullptr;
+  Result<Tokenizer> opened = Tokenizer::open(folder);
+  REQUIRE_MESSAGE(opened.ok(), opened.status().message());
+  return std::make_shared<const Tokenizer>(std::move(opened).value());
+}
+
+std::string ids_sha256(const Tokens& tokens) {
+  std::string text;
+  for (TokenId token : tokens) text += (text.empty() ? "" : ",") + std::to_string(token);
+  return sha256_hex(text);
+}
+
 struct RecordFile {
   Path path;
   ChatRenderer chat;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: token ids are not compared
 };
 
 class Checker {
@@ -69,7 +87,7 @@ class Checker {
     for (const Json* record : records) check(*record, picker);
   }
 
-  static int64_t records_checked, judged_checked;
+  static int64_t records_checked, judged_checked, pairs_checked;
 
  private:
   void check(const Json& record, FewShotPicker& picker) {
@@ -113,8 +131,27 @@ class Checker {
       CHECK(texts->contexts == std::vector<std::string>{record.find("prompt")->as_string()});
     }
     CHECK(sha256_hex(texts->contexts[0]) == record.find("prompt_hash")->as_string());
+    if (file_.tokenizer && info_.kind == RequestKind::multiple_choice) check_tokens(record, *texts);
     if (info_.kind == RequestKind::multiple_choice)
       CHECK(texts->continuations == testing::strings_of(*record.find("continuations")));
+  }
+
+  // A record gives the ids of each continuation, and of its contexts the count and the digest.
+  void check_tokens(const Json& record, const PromptTexts& texts) const {
+    const Encoder encode = [this](std::string_view text) { return file_.tokenizer->encode(text); };
+    const Json* max_length = record.find("max_length");
+    const Json& digests = *record.find("ctx_ids_sha256");
+    for (size_t i = 0; i < texts.num_requests(); ++i) {
+      Result<TokenPair> pair =
+          encode_pair(encode, texts.context_of(i), texts.continuations[i], 0, max_length ? max_length->as_int() : 8192);
+      REQUIRE_MESSAGE(pair.ok(), pair.status().message());
+      const std::vector<int64_t> scored = testing::integers_of(record.find("cont_ids")->as_array()[i]);
+      CHECK(std::equal(pair->continuation.begin(), pair->continuation.end(), scored.begin(), scored.end()));
+      CHECK(static_cast<int64_t>(pair->context.size()) == record.find("n_ctx")->as_array()[i].as_int());
+      CHECK(ids_sha256(pair->context) == (digests.is_array() ? digests.as_array()[i] : digests).as_string());
+      CHECK(pair->truncated == record.find("truncated")->as_bool());
+      ++pairs_checked;
+    }
   }
 
   void check_judgement(const Json& record, const Sample& sample) const {
@@ -153,6 +190,7 @@ class Checker {
 
 int64_t Checker::records_checked = 0;
 int64_t Checker::judged_checked = 0;
+int64_t Checker::pairs_checked = 0;
 
 void check_file(const RecordFile& file, const DataLocations& locations) {
   const std::vector<Json> rows = testing::read_json_lines(file.path);
@@ -185,13 +223,15 @@ TEST_CASE("every recorded prompt, continuation, shot, hash and score of lm-eval 
   for (const auto& [records, configuration] : kModels) {
     const Path golden = *shared / "oracle" / records / "golden";
     const ChatRenderer chat = renderer_of(*shared / "oracle" / configuration);
+    const auto tokenizer = std::string_view(records) == "lm_eval" ? tokenizer_if_here() : nullptr;
     Result<std::vector<std::string>> names = real_files().list(golden);
     REQUIRE(names.ok());
     for (const std::string& name : *names) {
-      if (is_ours(name)) check_file({golden / name, chat}, locations);
+      if (is_ours(name)) check_file({golden / name, chat, tokenizer}, locations);
     }
   }
-  MESSAGE(Checker::records_checked, " records rebuilt, ", Checker::judged_checked, " of them judged");
+  MESSAGE(Checker::records_checked, " records rebuilt, ", Checker::judged_checked, " of them judged, ",
+          Checker::pairs_checked, " context and continuation pairs tokenized");
   CHECK(Checker::records_checked > 300);
 }
 

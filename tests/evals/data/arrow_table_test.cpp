@@ -24,6 +24,14 @@ std::string bytes_of(std::string_view name) {
   return std::move(bytes).value();
 }
 
+TEST_CASE("a build without Apache Arrow says how to get it") {
+  if (built_with_arrow()) return;
+  for (const Result<Rows>& rows : {parse_arrow_ipc("", "x.arrow"), parse_parquet("", "x.parquet")}) {
+    CHECK(rows.status().code() == Code::unsupported);
+    CHECK(rows.status().message().find("ASSAY_PYARROW_DIR") != std::string::npos);
+  }
+}
+
 TEST_CASE("Arrow streams, Arrow files and Parquet hold the same rows") {
   SKIP_WITHOUT_ARROW();
   const Json expected = testing::recorded_json("tables/rows.json");
