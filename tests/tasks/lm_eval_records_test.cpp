@@ -136,20 +136,24 @@ class Checker {
       CHECK(texts->continuations == testing::strings_of(*record.find("continuations")));
   }
 
-  // A record gives the ids of each continuation, and of its contexts the count and the digest.
+  // A record gives the ids of each continuation, and of its whole context, before any cut, the count and the digest.
   void check_tokens(const Json& record, const PromptTexts& texts) const {
     const Encoder encode = [this](std::string_view text) { return file_.tokenizer->encode(text); };
-    const Json* max_length = record.find("max_length");
+    const Json* named_limit = record.find("max_length");
+    const int64_t limit = named_limit ? named_limit->as_int() : 8192;
     const Json& digests = *record.find("ctx_ids_sha256");
     for (size_t i = 0; i < texts.num_requests(); ++i) {
-      Result<TokenPair> pair =
-          encode_pair(encode, texts.context_of(i), texts.continuations[i], 0, max_length ? max_length->as_int() : 8192);
-      REQUIRE_MESSAGE(pair.ok(), pair.status().message());
+      Result<TokenPair> whole = encode_pair(encode, texts.context_of(i), texts.continuations[i], 0, 1 << 20);
+      REQUIRE_MESSAGE(whole.ok(), whole.status().message());
       const std::vector<int64_t> scored = testing::integers_of(record.find("cont_ids")->as_array()[i]);
-      CHECK(std::equal(pair->continuation.begin(), pair->continuation.end(), scored.begin(), scored.end()));
-      CHECK(static_cast<int64_t>(pair->context.size()) == record.find("n_ctx")->as_array()[i].as_int());
-      CHECK(ids_sha256(pair->context) == (digests.is_array() ? digests.as_array()[i] : digests).as_string());
-      CHECK(pair->truncated == record.find("truncated")->as_bool());
+      CHECK(std::equal(whole->continuation.begin(), whole->continuation.end(), scored.begin(), scored.end()));
+      CHECK(static_cast<int64_t>(whole->context.size()) == record.find("n_ctx")->as_array()[i].as_int());
+      CHECK(ids_sha256(whole->context) == (digests.is_array() ? digests.as_array()[i] : digests).as_string());
+      Result<TokenPair> cut = encode_pair(encode, texts.context_of(i), texts.continuations[i], 0, limit);
+      REQUIRE_MESSAGE(cut.ok(), cut.status().message());
+      CHECK(cut->truncated == record.find("truncated")->as_bool());
+      CHECK(cut->continuation == whole->continuation);
+      if (cut->truncated) CHECK(static_cast<int64_t>(cut->context.size() + scored.size()) == limit + 1);
       ++pairs_checked;
     }
   }

@@ -108,7 +108,7 @@ TEST_CASE("every decoder linear is packed, the rest is copied, and the folder lo
       const QuantizeReport report = quantized(options);
       CHECK(report.num_quantized == 14);
       CHECK(report.num_ignored == 1);
-      CHECK(report.bytes_after < report.bytes_before / 2);
+      CHECK(report.bytes_after < report.bytes_before * 6 / 10);  // embedding and head stay dense
       CHECK(report.mean_relative_error > 0.05);
       CHECK(report.mean_relative_error < 0.15);
       const Checkpoint source = opened(options.model), out = opened(options.out);
