@@ -45,7 +45,7 @@ struct ActivationRows {
 
 // Everything a forward pass writes besides the KV cache.
 struct Workspace {
-  ActivationRows residual;   // [rows, hidden_size]
+  ActivationRows residual;   // float [rows, hidden_size]
   ActivationRows picked;     // the same, rows that want logits only
   ActivationRows normed;     // [rows, hidden_size]
   ActivationRows qkv;        // [rows, q, k, v]
@@ -62,8 +62,8 @@ Result<Workspace> allocate_workspace(const ModelConfig& config, const CpuModel& 
     ASSAY_ASSIGN(target, ActivationRows::allocate(rows, width, element_bytes));
     return ok_status();
   };
-  ASSAY_TRY(make(space.residual, config.hidden_size));
-  ASSAY_TRY(make(space.picked, config.hidden_size));
+  ASSAY_ASSIGN(space.residual, ActivationRows::allocate(rows, config.hidden_size, sizeof(float)));
+  ASSAY_ASSIGN(space.picked, ActivationRows::allocate(rows, config.hidden_size, sizeof(float)));
   ASSAY_TRY(make(space.normed, config.hidden_size));
   ASSAY_TRY(make(space.qkv, config.q_width() + 2 * config.kv_width()));
   ASSAY_TRY(make(space.attended, config.q_width()));
@@ -73,16 +73,6 @@ Result<Workspace> allocate_workspace(const ModelConfig& config, const CpuModel& 
   space.logit_rows = std::clamp<int64_t>(kLogitScratchBytes / row_bytes / 12 * 12, 24, 132);
   ASSAY_ASSIGN(space.logits, Buffer::allocate(space.logit_rows * row_bytes, "logits"));
   return space;
-}
-
-// Angles of all positions, in the precision of the activations.
-RopeTable make_angles(const ModelConfig& config, int64_t num_positions, bool bfloat16) {
-  RopeTable table = make_rope_table(config.rope, config.head_dim, num_positions);
-  if (bfloat16) {
-    for (float& value : table.cos) value = bf16_to_float(float_to_bf16(value));
-    for (float& value : table.sin) value = bf16_to_float(float_to_bf16(value));
-  }
-  return table;
 }
 
 class CpuBackend final : public Backend {
@@ -200,14 +190,11 @@ void CpuBackend::embed(Worker& worker, const Pass& pass) const {
   worker.for_each(pass.batch.num_rows(), 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       copy_embedding(model_, pass.batch.tokens[static_cast<size_t>(row)], floats);
-      std::byte* out = space_.residual.row(row);
-      if (kernels_.activations == Activations::bf16) {
-        std::transform(floats, floats + width, reinterpret_cast<uint16_t*>(out), float_to_bf16);
-      } else if (kernels_.activations == Activations::f32_rounded) {
-        std::transform(floats, floats + width, reinterpret_cast<float*>(out),
-                       [](float value) { return bf16_to_float(float_to_bf16(value)); });
-      } else {
+      auto* out = reinterpret_cast<float*>(space_.residual.row(row));
+      if (kernels_.activations == Activations::f32) {
         std::memcpy(out, floats, width * sizeof(float));
+      } else {
+        std::transform(floats, floats + width, out, [](float value) { return bf16_to_float(float_to_bf16(value)); });
       }
       std::memset(space_.residual.at(row, config_.hidden_size), 0,
                   static_cast<size_t>(space_.residual.row(row + 1) - space_.residual.at(row, config_.hidden_size)));
@@ -220,7 +207,8 @@ void CpuBackend::normalize(Worker& worker, const ActivationRows& x, int64_t firs
   const auto eps = static_cast<float>(config_.rms_norm_eps);
   worker.for_each(rows, 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      kernels_.rms_norm(x.row(first_row + row), weight.data(), config_.hidden_size, eps, space_.normed.row(row));
+      kernels_.rms_norm(reinterpret_cast<const float*>(x.row(first_row + row)), weight.data(), config_.hidden_size, eps,
+                        space_.normed.row(row));
     }
   });
 }
@@ -380,7 +368,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
                allocate_workspace(config, model, info.max_batch_tokens, kernels.element_bytes));
   const int64_t longest = options.max_model_len > 0 ? options.max_model_len : config.max_position_embeddings;
   const int64_t num_positions = std::min<int64_t>(longest, int64_t{info.num_kv_blocks} * kKvBlockTokens);
-  RopeTable angles = make_angles(config, num_positions, arithmetic.bfloat16);
+  RopeTable angles = make_rope_table(config.rope, config.head_dim, num_positions);
   return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(config, arithmetic, std::move(team), std::move(model),
                                                                std::move(cache), std::move(workspace),
                                                                std::move(angles), std::move(info)));

@@ -24,8 +24,8 @@ constexpr int64_t padded_width(int64_t width) { return (width + kStripColumns - 
 struct Epilogue {
   enum class Kind : uint8_t {
     store,    // out[row, column] = round(sum + bias)
-    add,      // out[row, column] = round(out[row, column] + round(sum + bias)): the residual stream
-    swiglu,   // columns 0-15 of a strip are gates, 16-31 ups: out[row, 16 strip + c] = round(round(silu(gate)) * up)
+    add,      // out is float: out[row, column] += sum + bias: the residual stream
+    swiglu,   // columns 0-15 of a strip are gates, 16-31 ups: out[row, 16 strip + c] = round(silu(gate) * up)
     float32,  // out is float: out[row, column] = sum + bias
   };
   Kind kind = Kind::store;
@@ -64,8 +64,8 @@ struct LogitStats {
 struct Kernels {
   Activations activations;
   int element_bytes;
-  // out = round(round(x * rsqrt(mean(x^2) + eps)) * weight); x, out [padded width], weight [padded width].
-  void (*rms_norm)(const void* x, const float* weight, int64_t width, float eps, void* out);
+  // out = round(x * rsqrt(mean(x^2) + eps) * weight); x float, out activations, weight: [padded width].
+  void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps, void* out);
   // Rotates heads [num_heads, head_dim] in place: pair (j, j + head_dim / 2) by cos[j], sin[j].
   void (*rotate)(void* heads, int64_t num_heads, int64_t head_dim, const float* cos, const float* sin);
   // Writes keys and values [num_kv_heads, head_dim] of one position into slot `slot` of a KV block (kv_cache.h).

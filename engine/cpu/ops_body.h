@@ -10,39 +10,35 @@
 
 namespace assay::cpu::ASSAY_ISA {
 
-// How activations are stored and rounded: the element type and three operations on 16 of them.
+// How activations are stored and rounded: the element type and how 16 of them are read and written.
 struct Bf16Storage {
   using Element = uint16_t;
   static ASSAY_INLINE V16 load(const Element* p) { return widen_bf16(p); }
   static ASSAY_INLINE void store(Element* p, V16 v) { store_bf16(p, v); }
-  static ASSAY_INLINE V16 round(V16 v) { return round_bf16(v); }
 };
 struct F32Storage {
   using Element = float;
   static ASSAY_INLINE V16 load(const Element* p) { return load16(p); }
   static ASSAY_INLINE void store(Element* p, V16 v) { store16(p, v); }
-  static ASSAY_INLINE V16 round(V16 v) { return v; }
 };
 struct RoundedStorage {
   using Element = float;
   static ASSAY_INLINE V16 load(const Element* p) { return load16(p); }
   static ASSAY_INLINE void store(Element* p, V16 v) { store16(p, round_bf16(v)); }
-  static ASSAY_INLINE V16 round(V16 v) { return round_bf16(v); }
 };
 
 template <class Storage>
-void rms_norm(const void* x, const float* weight, int64_t width, float eps, void* out) {
+void rms_norm(const float* x, const float* weight, int64_t width, float eps, void* out) {
   using Element = typename Storage::Element;
-  const auto* in = static_cast<const Element*>(x);
   auto* to = static_cast<Element*>(out);
   V16 sums = splat(0.0f);
   for (int64_t i = 0; i < width; i += kLanes) {  // the padding is zero
-    const V16 v = Storage::load(in + i);
+    const V16 v = load16(x + i);
     sums = madd(v, v, sums);
   }
   const V16 factor = splat(1.0f / __builtin_sqrtf(reduce_add(sums) / static_cast<float>(width) + eps));
   for (int64_t i = 0; i < padded_width(width); i += kLanes) {
-    Storage::store(to + i, Storage::round(Storage::load(in + i) * factor) * load16(weight + i));
+    Storage::store(to + i, load16(x + i) * factor * load16(weight + i));
   }
 }
 
@@ -59,8 +55,8 @@ ASSAY_INLINE void rotate_head(typename Storage::Element* head, int64_t half, con
     std::memcpy(c, cos + j, pairs * sizeof(float));
     std::memcpy(s, sin + j, pairs * sizeof(float));
     const V16 a = Storage::load(first), b = Storage::load(second), vc = load16(c), vs = load16(s);
-    Storage::store(first, Storage::round(a * vc) - Storage::round(b * vs));
-    Storage::store(second, Storage::round(b * vc) + Storage::round(a * vs));
+    Storage::store(first, a * vc - b * vs);
+    Storage::store(second, b * vc + a * vs);
     std::memcpy(head + j, first, pairs * sizeof(Element));
     std::memcpy(head + half + j, second, pairs * sizeof(Element));
   }
@@ -106,12 +102,14 @@ ASSAY_INLINE void finish_row(const Epilogue& epilogue, int64_t row, int64_t stri
       Storage::store(out, low);
       Storage::store(out + kLanes, high);
       break;
-    case Epilogue::Kind::add:
-      Storage::store(out, Storage::load(out) + Storage::round(low));
-      Storage::store(out + kLanes, Storage::load(out + kLanes) + Storage::round(high));
+    case Epilogue::Kind::add: {
+      float* stream = static_cast<float*>(epilogue.out) + row * epilogue.ld + strip * kStripColumns;
+      store16(stream, load16(stream) + low);
+      store16(stream + kLanes, load16(stream + kLanes) + high);
       break;
+    }
     case Epilogue::Kind::swiglu:
-      Storage::store(out - strip * kLanes, Storage::round(silu(Storage::round(low))) * Storage::round(high));
+      Storage::store(out - strip * kLanes, silu(low) * high);
       break;
     case Epilogue::Kind::float32: {
       float* sums = static_cast<float*>(epilogue.out) + row * epilogue.ld + strip * kStripColumns;
