@@ -4,8 +4,8 @@
 # MODEL=coder: Qwen2.5-Coder-1.5B-Instruct, group 128, instead of SmolLM2-135M-Instruct, group 64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-home=${ASSAY_HOME:-$PWD/.assay}
-assay=$PWD/build/release/assay
+home=${ASSAY_HOME:-.assay}
+assay=build/release/assay
 export ASSAY_HOME=$home ASSAY_PACKAGES=$home/packages
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
