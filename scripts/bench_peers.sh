@@ -29,7 +29,7 @@ ours() {
 }
 
 engine before
-"$python" scripts/peers/llama_cpp.py "$gguf" "$threads" >build/bench/llama_cpp.json 2>/dev/null
+"$python" scripts/peers/llama_rates.py "$gguf" "$threads" >build/bench/llama_cpp.json 2>/dev/null
 "$python" scripts/peers/transformers_rates.py "$folder" "$threads" bfloat16 >build/bench/transformers_bf16.json 2>/dev/null
 "$python" scripts/peers/transformers_rates.py "$folder" "$threads" float32 >build/bench/transformers_f32.json 2>/dev/null
 ours ours-mmlu mmlu_anatomy 5 "$mmlu_limit"

@@ -23,6 +23,10 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
+// Sanitizers end the process by a signal too, so that the input is saved.
+extern "C" const char* __asan_default_options() { return "abort_on_error=1"; }
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1"; }
+
 namespace {
 
 constexpr size_t kMaxInputBytes = 64 * 1024;

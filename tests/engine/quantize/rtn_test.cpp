@@ -88,8 +88,8 @@ TEST_CASE("no weight moves further than half a step, but for the end of the rang
               i / kIn * static_cast<size_t>(linear.num_groups) + static_cast<size_t>(linear.group_of_column[i % kIn]);
           const double zero = symmetric ? 0 : linear.zero_points[at], scale = linear.scales[at];
           const double restored = (linear.codes[i] - zero) * scale;
-          // Roundings to bf16 of at most 2^-8 of the code each: two, and two more where a zero point takes part; and half
-          // a code lost at the positive end.
+          // Roundings to bf16 of at most 2^-8 of the code each: two, and two more where a zero point takes part; and
+          // half a code lost at the positive end.
           const double slack = (1 << (bits - 1)) * (symmetric ? 0x1p-7 : 0x1p-6);
           CHECK(std::abs(restored - static_cast<double>(weight[i])) <= scale * (0.5 + slack));
         }

@@ -1,4 +1,4 @@
-"""Prefill and decode rates of llama.cpp on a GGUF file, as JSON: llama_cpp.py FILE THREADS"""
+"""Prefill and decode rates of llama.cpp on a GGUF file, as JSON: llama_rates.py FILE THREADS"""
 import json, sys, time
 from llama_cpp import Llama
 
