@@ -1,118 +1,338 @@
-// The engine on a real checkpoint: prefill, decode and scoring rates. Folders: ASSAY_BENCH_BF16 and ASSAY_BENCH_W4A16 (`make bench` sets them).
+// The real engine on real checkpoints: prefill, decoding, start-up, and scoring in the shapes of MMLU and HellaSwag.
+// Checkpoint folders come from ASSAY_BENCH_BF16 and ASSAY_BENCH_W4A16 (one may be missing), threads from
+// ASSAY_BENCH_THREADS (default: every processor of this process); `make bench` sets the folders.
+// Prompts are random and no two begin with the same token: nothing is found in the prefix tree that a benchmark did not
+// put there on purpose.
 
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "engine/base/check.h"
+#include "bench/matmul_rate.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/base/rng.h"
+#include "engine/base/text_util.h"
+#include "engine/base/threads.h"
 #include "engine/engine.h"
+#include "engine/model/model_config.h"
 
+namespace assay {
 namespace {
 
-using namespace assay;
+using benchmark::Counter;
+using Clock = std::chrono::steady_clock;
 
-// Opened once a folder: what is measured is the engine at work, not its start.
-Engine& engine_of(const char* variable) {
-  static std::unique_ptr<Engine> opened[2];
-  std::unique_ptr<Engine>& engine = opened[std::string(variable) == "ASSAY_BENCH_W4A16"];
-  if (!engine) {
-    EngineOptions options;
-    options.model = std::getenv(variable);
-    options.prefix_tree = false;  // every token is computed
-    auto result = Engine::open(options);
-    if (!result.ok()) std::fprintf(stderr, "%s: %s\n", variable, result.status().message().c_str());
-    ASSAY_CHECK(result.ok());
-    engine = std::move(*result);
-  }
-  return *engine;
+// A checkpoint to measure, and the one engine that is open at a time: two would share memory and caches.
+struct Subject {
+  std::string label;  // "bf16", "w4a16"
+  std::string folder;
+  double matmul_flops_per_token = 0;  // of the layers' linears; the head and attention are not counted
+  double matmul_flops_per_s = 0;      // what oneDNN reaches on this machine, measured at start
+};
+
+int num_threads() {
+  const char* text = std::getenv("ASSAY_BENCH_THREADS");
+  const auto value = text ? parse_int(text) : std::nullopt;
+  return value && *value > 0 && *value <= 1024 ? static_cast<int>(*value) : available_cpus();
 }
 
-// Token ids that differ from call to call, inside any vocabulary of interest.
-SharedTokens some_tokens(int64_t count, int64_t salt) {
-  auto tokens = std::make_shared<Tokens>();
-  for (int64_t i = 0; i < count; ++i) tokens->push_back(static_cast<TokenId>(1000 + (i * 7919 + salt * 104729) % 40000));
+Result<std::unique_ptr<Engine>> open_engine(const Subject& subject) {
+  EngineOptions options;
+  options.model = subject.folder;
+  options.num_threads = num_threads();
+  return Engine::open(options);
+}
+
+struct OpenEngine {
+  std::string folder;
+  std::unique_ptr<Engine> engine;
+};
+
+OpenEngine& open_now() {
+  static OpenEngine open;
+  return open;
+}
+
+Result<Engine*> engine_of(const Subject& subject) {
+  OpenEngine& open = open_now();
+  if (open.folder != subject.folder) {
+    open = {};
+    ASSAY_ASSIGN(open.engine, open_engine(subject));
+    open.folder = subject.folder;
+  }
+  return open.engine.get();
+}
+
+// Random ids; the first one counts up, so that no prompt of this process shares a prefix with another.
+Tokens fresh_tokens(const Engine& engine, int64_t count) {
+  static uint64_t num_prompts = 0;
+  const auto vocab_size = static_cast<uint64_t>(engine.info().vocab_size);
+  Tokens tokens(static_cast<size_t>(count));
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = static_cast<TokenId>(random_bits(0, num_prompts, i) % vocab_size);
+  tokens.front() = static_cast<TokenId>(num_prompts++ % vocab_size);
   return tokens;
 }
 
-void finish(Engine& engine) {
-  while (engine.num_pending() > 0) {
-    ASSAY_CHECK(engine.step().ok());
-    engine.poll();
+Tokens joined(Tokens prefix, const Tokens& rest) {
+  prefix.insert(prefix.end(), rest.begin(), rest.end());
+  return prefix;
+}
+
+Status take_answers(Engine& engine) {
+  for (const Answer& answer : engine.poll()) {
+    if (!answer.error.empty()) return internal_error(answer.error);
+  }
+  return ok_status();
+}
+
+Status finish(Engine& engine) {
+  for (;;) {
+    ASSAY_ASSIGN(const bool worked, engine.step());
+    ASSAY_TRY(take_answers(engine));
+    if (!worked) return ok_status();
   }
 }
 
-void prefill(benchmark::State& state, const char* variable) {
-  Engine& engine = engine_of(variable);
-  const int64_t length = state.range(0);
-  int64_t salt = 0;
+Result<RequestId> ask_tokens(Engine& engine, int64_t context, int max_tokens) {
+  GenerateRequest request;
+  request.prompt = std::make_shared<const Tokens>(fresh_tokens(engine, context));
+  request.sampling.max_tokens = max_tokens;
+  request.sampling.ignore_eos = true;
+  return engine.submit(std::move(request));
+}
+
+void count_tokens(benchmark::State& state, const Subject& subject, int64_t tokens) {
+  const auto computed = static_cast<double>(tokens);
+  state.counters["tokens_per_s"] = Counter(computed, Counter::kIsRate);
+  state.counters["of_onednn_matmul_rate"] =
+      Counter(computed * subject.matmul_flops_per_token / subject.matmul_flops_per_s, Counter::kIsRate);
+}
+
+// One prompt in, its next token out.
+Status prefill_once(Engine& engine, int64_t length) {
+  ASSAY_TRY(ask_tokens(engine, length, 1));
+  return finish(engine);
+}
+
+void prefill(benchmark::State& state, const Subject& subject, int64_t length) {
+  const auto engine = engine_of(subject);
+  if (!engine.ok()) return state.SkipWithError(engine.status().message().c_str());
   for (auto _ : state) {
-    ASSAY_CHECK(engine.submit(LoglikelihoodRequest{some_tokens(length, ++salt), {42}}).ok());
-    finish(engine);
+    const Status status = prefill_once(**engine, length);
+    if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
-  state.counters["tokens_per_s"] = benchmark::Counter(static_cast<double>(length * state.iterations()), benchmark::Counter::kIsRate);
+  count_tokens(state, subject, length * state.iterations());
 }
 
-void decode(benchmark::State& state, const char* variable) {
-  Engine& engine = engine_of(variable);
-  const int64_t batch = state.range(0), context = state.range(1);
-  constexpr int kTokens = 64;
+struct Decoded {
   double seconds = 0;
-  int64_t salt = 0, generated = 0;
-  for (auto _ : state) {
-    SamplingParams sampling;
-    sampling.max_tokens = kTokens;
-    sampling.ignore_eos = true;
-    for (int64_t i = 0; i < batch; ++i) ASSAY_CHECK(engine.submit(GenerateRequest{some_tokens(context, ++salt), sampling}).ok());
-    // The prompts first, and the first token of each: what follows is decoding alone.
-    while (engine.stats().tokens_generated - generated < batch) ASSAY_CHECK(engine.step().ok());
+  int64_t tokens = 0;
+};
+
+constexpr int kDecodeTokens = 64;
+
+// Decodes kDecodeTokens after `batch` prompts. Only steps that give one token to every sequence are counted: none that
+// still computes a prompt.
+Result<Decoded> decode_once(Engine& engine, int64_t batch, int64_t context) {
+  for (int64_t i = 0; i < batch; ++i) ASSAY_TRY(ask_tokens(engine, context, kDecodeTokens));
+  Decoded decoded;
+  while (engine.num_pending() > 0) {
     const EngineStats before = engine.stats();
-    finish(engine);
+    const auto begin = Clock::now();
+    ASSAY_TRY(engine.step());
+    const std::chrono::duration<double> elapsed = Clock::now() - begin;
     const EngineStats after = engine.stats();
-    seconds += (after.seconds_in_steps - before.seconds_in_steps) / static_cast<double>(after.tokens_generated - before.tokens_generated);
-    generated = after.tokens_generated;
+    ASSAY_TRY(take_answers(engine));
+    const int64_t generated = after.tokens_generated - before.tokens_generated;
+    if (generated != batch || after.tokens_computed - before.tokens_computed != batch) continue;
+    decoded.seconds += elapsed.count();
+    decoded.tokens += generated;
   }
-  state.counters["tokens_per_s"] = static_cast<double>(state.iterations()) / seconds;
+  return decoded;
 }
 
-void start_up(benchmark::State& state, const char* variable) {
+void decode(benchmark::State& state, const Subject& subject, int64_t batch, int64_t context) {
+  const auto engine = engine_of(subject);
+  if (!engine.ok()) return state.SkipWithError(engine.status().message().c_str());
+  int64_t tokens = 0;
   for (auto _ : state) {
-    EngineOptions options;
-    options.model = std::getenv(variable);
-    auto engine = Engine::open(options);
-    ASSAY_CHECK(engine.ok());
-    benchmark::DoNotOptimize(engine->get());
+    const auto decoded = decode_once(**engine, batch, context);
+    if (!decoded.ok()) return state.SkipWithError(decoded.status().message().c_str());
+    if (decoded->tokens == 0)
+      return state.SkipWithError("decode: no step held one token of every sequence: the KV cache is too small");
+    state.SetIterationTime(decoded->seconds);
+    tokens += decoded->tokens;
+  }
+  state.counters["tokens_per_s"] = Counter(static_cast<double>(tokens), Counter::kIsRate);
+}
+
+// From nothing to the first token. The checkpoint's pages are in the system's cache after the first time.
+void start_up(benchmark::State& state, const Subject& subject) {
+  open_now() = {};
+  for (auto _ : state) {
+    auto engine = open_engine(subject);
+    const Status status = engine.ok() ? prefill_once(**engine, 4) : engine.status();
+    if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
 }
 
-std::string processor() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+// What a multiple-choice benchmark asks, in token counts.
+struct ScoringShape {
+  int64_t num_questions = 0;
+  int64_t shared_tokens = 0;    // shots that every question follows; 0: each question has its own
+  int64_t question_tokens = 0;  // a question, with its own shots
+  int num_choices = 0;
+  int64_t choice_tokens = 0;
+};
+
+// An MMLU subject of average length: five shots, 246 questions, four letters. 57 of them are the whole benchmark.
+constexpr ScoringShape kMmluSubject = {246, 620, 110, 4, 1};
+constexpr int kMmluSubjects = 57;
+// HellaSwag with ten shots drawn anew for every question: only its four endings share anything.
+constexpr ScoringShape kHellaswag = {8, 0, 905, 4, 28};
+
+Status submit_questions(Engine& engine, const ScoringShape& shape) {
+  const Tokens shots = shape.shared_tokens > 0 ? fresh_tokens(engine, shape.shared_tokens) : Tokens();
+  for (int64_t question = 0; question < shape.num_questions; ++question) {
+    const auto context = std::make_shared<const Tokens>(joined(shots, fresh_tokens(engine, shape.question_tokens)));
+    for (int choice = 0; choice < shape.num_choices; ++choice) {
+      ASSAY_TRY(engine.submit(LoglikelihoodRequest{context, fresh_tokens(engine, shape.choice_tokens)}));
+    }
+  }
+  return ok_status();
+}
+
+void score(benchmark::State& state, const Subject& subject, const ScoringShape& shape) {
+  const auto opened = engine_of(subject);
+  if (!opened.ok()) return state.SkipWithError(opened.status().message().c_str());
+  Engine& engine = **opened;
+  const EngineStats before = engine.stats();
+  for (auto _ : state) {
+    Status status = submit_questions(engine, shape);
+    if (status.ok()) status = finish(engine);
+    if (!status.ok()) return state.SkipWithError(status.message().c_str());
+  }
+  const EngineStats after = engine.stats();
+  const int64_t computed = after.tokens_computed - before.tokens_computed;
+  count_tokens(state, subject, computed);
+  state.counters["questions_per_s"] =
+      Counter(static_cast<double>(shape.num_questions * state.iterations()), Counter::kIsRate);
+  state.counters["computed_over_minimum"] =
+      static_cast<double>(computed) / static_cast<double>(after.tokens_minimum - before.tokens_minimum);
+}
+
+void score_mmlu_subject(benchmark::State& state, const Subject& subject) {
+  score(state, subject, kMmluSubject);
+  const double share_of_mmlu = static_cast<double>(state.iterations()) / kMmluSubjects;
+  state.counters["whole_mmlu_minutes"] = Counter(60 * share_of_mmlu, Counter::kIsRate | Counter::kInvert);
+}
+
+void add_benchmarks(const Subject& subject) {
+  const auto add = [&](const std::string& name, auto measure) {
+    return benchmark::RegisterBenchmark((name + "/" + subject.label).c_str(), measure)->Unit(benchmark::kMillisecond);
+  };
+  for (const int64_t length : {512, 1024}) {
+    add(fmt::format("prefill_{}", length), [=](benchmark::State& state) {
+      prefill(state, subject, length);
+    })->UseRealTime();
+  }
+  for (const int64_t batch : {1, 16}) {
+    for (const int64_t context : {16, 512}) {
+      add(fmt::format("decode_batch{}_context{}", batch, context), [=](benchmark::State& state) {
+        decode(state, subject, batch, context);
+      })->UseManualTime();
+    }
+  }
+  add("score_mmlu_subject", [=](benchmark::State& state) { score_mmlu_subject(state, subject); })
+      ->Iterations(1)
+      ->UseRealTime();
+  add("score_hellaswag", [=](benchmark::State& state) { score(state, subject, kHellaswag); })
+      ->Iterations(1)
+      ->UseRealTime();
+  add("start_up", [=](benchmark::State& state) { start_up(state, subject); })->Iterations(3)->UseRealTime();
+}
+
+double matmul_flops_per_token(const ModelConfig& config) {
+  const int64_t attention = config.hidden_size * (2 * config.q_width() + 2 * config.kv_width());
+  const int64_t mlp = 3 * config.hidden_size * config.intermediate_size;
+  return 2.0 * static_cast<double>(config.num_layers * (attention + mlp));
+}
+
+Result<Subject> make_subject(const std::string& label, const std::string& folder) {
+  const Path file = Path(folder) / "config.json";
+  ASSAY_ASSIGN(const std::string text, real_files().read(file));
+  ASSAY_ASSIGN(const Json json, Json::parse(text, file.string()));
+  ASSAY_ASSIGN(const ModelConfig config, read_model_config(json, nullptr, file.string()));
+  Subject subject{label, folder, matmul_flops_per_token(config), 0};
+  ASSAY_ASSIGN(subject.matmul_flops_per_s,
+               measure_matmul_flops_per_s(num_threads(), 512, config.hidden_size, config.intermediate_size));
+  return subject;
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (starts_with(line, "model name") && colon != std::string::npos) return line.substr(colon + 2);
   }
   return "unknown";
 }
 
-void add_benchmarks(const char* name, const char* variable) {
-  if (!std::getenv(variable)) return;
-  const std::string suffix = std::string("/") + name;
-  benchmark::RegisterBenchmark(("prefill" + suffix).c_str(), prefill, variable)->Arg(512)->Arg(1024)->Unit(benchmark::kMillisecond)->UseRealTime();
-  benchmark::RegisterBenchmark(("decode" + suffix).c_str(), decode, variable)
-      ->Args({1, 16})->Args({1, 512})->Args({16, 16})->Args({16, 512})->Unit(benchmark::kMillisecond)->UseRealTime();
-  benchmark::RegisterBenchmark(("start_up" + suffix).c_str(), start_up, variable)->Unit(benchmark::kMillisecond)->UseRealTime();
+void describe_machine(const std::vector<Subject>& subjects) {
+  benchmark::AddCustomContext("cpu_model", processor_name());
+  benchmark::AddCustomContext("threads", std::to_string(num_threads()));
+  benchmark::AddCustomContext("build",
+                              fmt::format("assay {}, {}, g++ {}", ASSAY_VERSION, ASSAY_BUILD_TYPE, __VERSION__));
+  for (const Subject& subject : subjects) {
+    benchmark::AddCustomContext(subject.label + "_model", subject.folder);
+    benchmark::AddCustomContext(subject.label + "_onednn_gflops_per_s",
+                                fmt::format("{:.0f}", subject.matmul_flops_per_s * 1e-9));
+  }
+}
+
+Result<std::vector<Subject>> subjects_from_environment() {
+  std::vector<Subject> subjects;
+  for (const auto& [label, variable] :
+       {std::pair{"bf16", "ASSAY_BENCH_BF16"}, std::pair{"w4a16", "ASSAY_BENCH_W4A16"}}) {
+    const char* folder = std::getenv(variable);
+    if (!folder || !*folder) continue;
+    auto subject = make_subject(label, folder);
+    if (!subject.ok()) return subject.status().with_context(variable);
+    subjects.push_back(std::move(*subject));
+  }
+  if (subjects.empty()) {
+    return invalid_argument(
+        "no checkpoint: name folders with ASSAY_BENCH_BF16 and ASSAY_BENCH_W4A16 (`make bench` does)");
+  }
+  return subjects;
+}
+
+int run(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return exit_code(Code::invalid_argument);
+  const auto subjects = subjects_from_environment();
+  if (!subjects.ok()) {
+    std::fprintf(stderr, "bench_engine: %s\n", subjects.status().message().c_str());
+    return exit_code(subjects.status().code());
+  }
+  describe_machine(*subjects);
+  for (const Subject& subject : *subjects) add_benchmarks(subject);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  open_now() = {};
+  return 0;
 }
 
 }  // namespace
+}  // namespace assay
 
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext("processor", processor());
-  benchmark::AddCustomContext("assay", ASSAY_VERSION);
-  add_benchmarks("bf16", "ASSAY_BENCH_BF16");
-  add_benchmarks("w4a16", "ASSAY_BENCH_W4A16");
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
+int main(int argc, char** argv) { return assay::run(argc, argv); }

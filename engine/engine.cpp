@@ -34,7 +34,8 @@ Status check_options(const EngineOptions& options) {
                                                     {"max_sequences", options.max_sequences},
                                                     {"kv_bytes", options.kv_bytes}};
   for (const auto& [name, value] : counts) {
-    if (value < 0) return invalid_argument(fmt::format("{}: {} is negative, expected 0 (choose for me) or more", name, value));
+    if (value < 0)
+      return invalid_argument(fmt::format("{}: {} is negative, expected 0 (choose for me) or more", name, value));
   }
   return ok_status();
 }
@@ -49,8 +50,9 @@ Result<int> choose_max_model_len(const EngineOptions& options, const ModelConfig
   if (options.max_model_len == 0)
     return static_cast<int>(std::min<int64_t>(config.max_position_embeddings, kLongestByDefault));
   if (options.max_model_len <= config.max_position_embeddings) return options.max_model_len;
-  return invalid_argument(fmt::format("max_model_len: {} is beyond the model's max_position_embeddings, expected at most {}",
-                                      options.max_model_len, config.max_position_embeddings));
+  return invalid_argument(
+      fmt::format("max_model_len: {} is beyond the model's max_position_embeddings, expected at most {}",
+                  options.max_model_len, config.max_position_embeddings));
 }
 
 // The one place that picks a backend.
@@ -63,8 +65,10 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Mod
 Result<std::optional<ChatTemplate>> open_chat_template(const EngineOptions& options, const Tokenizer& tokenizer) {
   if (options.chat_template.empty()) return ChatTemplate::open(options.model);
   std::map<std::string, std::string> special_tokens;
-  for (const auto& [name, text] : {std::pair{"bos_token", tokenizer.bos_text()}, {"eos_token", tokenizer.eos_text()},
-                                   {"pad_token", tokenizer.pad_text()}, {"unk_token", tokenizer.unk_text()}}) {
+  for (const auto& [name, text] : {std::pair{"bos_token", tokenizer.bos_text()},
+                                   {"eos_token", tokenizer.eos_text()},
+                                   {"pad_token", tokenizer.pad_text()},
+                                   {"unk_token", tokenizer.unk_text()}}) {
     if (!text.empty()) special_tokens[name] = text;
   }
   ASSAY_ASSIGN(ChatTemplate given,
@@ -104,8 +108,9 @@ struct OpenedFolder {
 Result<OpenedFolder> open_folder(const EngineOptions& options) {
   ASSAY_ASSIGN(Checkpoint checkpoint, Checkpoint::open(options.model));
   const auto& generation_config = checkpoint.generation_config();
-  ASSAY_ASSIGN(ModelConfig config, read_model_config(checkpoint.config(), generation_config ? &*generation_config : nullptr,
-                                                     (options.model / "config.json").string()));
+  ASSAY_ASSIGN(ModelConfig config,
+               read_model_config(checkpoint.config(), generation_config ? &*generation_config : nullptr,
+                                 (options.model / "config.json").string()));
   ASSAY_ASSIGN(ModelWeights weights, build_tensor_table(checkpoint, config));
   std::optional<Result<Tokenizer>> tokenizer;
   std::optional<Result<std::string>> digest;
@@ -120,7 +125,7 @@ Result<OpenedFolder> open_folder(const EngineOptions& options) {
   ASSAY_TRY(*tokenizer);
   ASSAY_TRY(*digest);
   ASSAY_ASSIGN(std::optional<ChatTemplate> chat_template, open_chat_template(options, **tokenizer));
-  return OpenedFolder{std::move(checkpoint), std::move(config),        std::move(weights),
+  return OpenedFolder{std::move(checkpoint),  std::move(config),        std::move(weights),
                       std::move(**tokenizer), std::move(chat_template), std::move(**digest)};
 }
 
@@ -162,7 +167,8 @@ RequestLoopOptions loop_options(const EngineOptions& options, const EngineInfo& 
   loop.max_model_len = info.max_model_len;
   loop.eos_tokens = info.eos_tokens;
   loop.max_batch_tokens = backend.max_batch_tokens;
-  if (options.max_batch_tokens > 0) loop.max_batch_tokens = std::min(options.max_batch_tokens, backend.max_batch_tokens);
+  if (options.max_batch_tokens > 0)
+    loop.max_batch_tokens = std::min(options.max_batch_tokens, backend.max_batch_tokens);
   loop.max_sequences = options.max_sequences > 0 ? options.max_sequences : backend.max_sequences;
   loop.num_threads = options.num_threads;
   loop.prefix_tree = options.prefix_tree;
@@ -180,7 +186,9 @@ class LocalEngine final : public Engine {
         now_us_(now_us),
         texts_{[this](TokenId token) { return folder_->tokenizer.token_bytes(token); },
                [this](TokenId token) { return folder_->tokenizer.is_special(token); },
-               [this](const Tokens& tokens, bool skip_special) { return folder_->tokenizer.decode(tokens, skip_special); }},
+               [this](const Tokens& tokens, bool skip_special) {
+                 return folder_->tokenizer.decode(tokens, skip_special);
+               }},
         loop_(*backend_, texts_, loop_options) {}
   LocalEngine(const LocalEngine&) = delete;
   LocalEngine& operator=(const LocalEngine&) = delete;
@@ -198,11 +206,13 @@ class LocalEngine final : public Engine {
     return folder_->tokenizer.decode(tokens, skip_special_tokens);
   }
 
-  Result<std::string> render_chat(const std::vector<ChatMessage>& messages, const RenderOptions& options) const override {
+  Result<std::string> render_chat(const std::vector<ChatMessage>& messages,
+                                  const RenderOptions& options) const override {
     if (!folder_->chat_template)
-      return not_found(fmt::format("{}: has no chat template (chat_template.jinja, chat_template.json or "
-                                   "tokenizer_config.json's chat_template); give one, or ask without a template",
-                                   info_.model_path));
+      return not_found(
+          fmt::format("{}: has no chat template (chat_template.jinja, chat_template.json or "
+                      "tokenizer_config.json's chat_template); give one, or ask without a template",
+                      info_.model_path));
     ChatRenderOptions render;
     render.add_generation_prompt = options.add_generation_prompt;
     render.continue_final_message = options.continue_final_message;
@@ -242,7 +252,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& given) {
   backend_options.kv_bytes = options.kv_bytes;
   backend_options.max_model_len = max_model_len;
   backend_options.max_batch_tokens = options.max_batch_tokens;
-  ASSAY_ASSIGN(std::unique_ptr<Backend> backend, make_backend(options.backend, folder->config, folder->weights, backend_options));
+  ASSAY_ASSIGN(std::unique_ptr<Backend> backend,
+               make_backend(options.backend, folder->config, folder->weights, backend_options));
   EngineInfo info = describe(options, *folder, backend->info(), max_model_len);
   const RequestLoopOptions loop = loop_options(options, info, backend->info());
   return std::unique_ptr<Engine>(

@@ -67,16 +67,16 @@ struct Completion {
   std::string text;
   Tokens tokens;
   FinishReason finish = FinishReason::length;
-  std::string stop_match;  // the stop string or the stop token's text that ended it
-  std::vector<float> logprobs;                        // of `tokens`, from the unmodified logits
+  std::string stop_match;                               // the stop string or the stop token's text that ended it
+  std::vector<float> logprobs;                          // of `tokens`, from the unmodified logits
   std::vector<std::vector<TokenLogprob>> top_logprobs;  // as many as num_logprobs asked for
   std::string error;
 };
 
 struct Loglikelihood {
-  double sum = 0;                // natural logarithm, float64 sum of float32 terms
-  bool is_greedy = false;        // every continuation token is the arg max (lowest id among equals)
-  std::vector<float> logprobs;   // one a continuation token
+  double sum = 0;               // natural logarithm, float64 sum of float32 terms
+  bool is_greedy = false;       // every continuation token is the arg max (lowest id among equals)
+  std::vector<float> logprobs;  // one a continuation token
   std::vector<std::vector<TokenLogprob>> top_logprobs;
 };
 
@@ -86,19 +86,19 @@ struct Answer {
   std::vector<Completion> completions;        // num_samples of them
   std::vector<Loglikelihood> loglikelihoods;  // one
   std::string error;                          // an infrastructure failure: never to be scored as a wrong answer
-  int64_t prompt_tokens = 0;     // tokens the request named
-  int64_t computed_tokens = 0;   // of all its tokens, those this request itself made the model compute
+  int64_t prompt_tokens = 0;                  // tokens the request named
+  int64_t computed_tokens = 0;                // of all its tokens, those this request itself made the model compute
 };
 
 // An engine's counters since it was opened.
 struct EngineStats {
-  int64_t tokens_asked = 0;      // tokens all answered requests named: prompts, continuations and generated
-  int64_t tokens_computed = 0;   // tokens that went through the model
-  int64_t tokens_minimum = 0;    // what a perfect prefix tree over the submitted requests would compute
+  int64_t tokens_asked = 0;     // tokens all answered requests named: prompts, continuations and generated
+  int64_t tokens_computed = 0;  // tokens that went through the model
+  int64_t tokens_minimum = 0;   // what a perfect prefix tree over the submitted requests would compute
   int64_t tokens_generated = 0;
   int64_t steps = 0;
   int64_t preemptions = 0;
-  int64_t logit_rows = 0;        // rows that went through the output head
+  int64_t logit_rows = 0;  // rows that went through the output head
   double seconds_in_steps = 0;
 };
 

@@ -38,7 +38,8 @@ Json arguments_of(const StoredItem& item, bool generates, const Json& generation
 // One element a request, each a list of that request's responses.
 Json responses_of(const StoredItem& item) {
   Json resps = Json::array();
-  for (const Loglikelihood& answer : item.response.loglikelihoods) resps.push_back(Json(Json::Array{scored_pair(answer)}));
+  for (const Loglikelihood& answer : item.response.loglikelihoods)
+    resps.push_back(Json(Json::Array{scored_pair(answer)}));
   if (!item.response.completions.empty()) {
     Json texts = Json::array();
     for (const Completion& completion : item.response.completions) texts.push_back(completion.text);
@@ -106,7 +107,8 @@ Status write_samples(Store& store, RunId run, const StoredTask& task, const Path
 // "alias", then each metric and its standard error, as lm-eval's results hold them.
 Json result_of(const TaskView& task) {
   Json entry = Json::object();
-  entry.set("alias", task.depth > 0 ? std::string(static_cast<size_t>(task.depth), ' ') + "- " + task.alias : task.alias);
+  entry.set("alias",
+            task.depth > 0 ? std::string(static_cast<size_t>(task.depth), ' ') + "- " + task.alias : task.alias);
   if (!task.is_group) entry.set("sample_len", task.outcomes.scored + task.outcomes.no_answer);
   for (const MetricView& metric : task.metrics) {
     const size_t comma = metric.key.find(',');
@@ -142,7 +144,8 @@ Json config_of(const StoredRun& run) {
 
 Json results_json(const RunView& view, const Registry& registry) {
   const StoredRun& run = view.run;
-  Json results = Json::object(), groups = Json::object(), subtasks = Json::object(), configs = Json::object(), versions = Json::object();
+  Json results = Json::object(), groups = Json::object(), subtasks = Json::object(), configs = Json::object(),
+       versions = Json::object();
   Json shots = Json::object(), higher = Json::object(), counts = Json::object();
   for (const TaskView& task : view.tasks) {
     results.set(task.name, result_of(task));
@@ -167,14 +170,22 @@ Json results_json(const RunView& view, const Registry& registry) {
   Json json = Json::object();
   json.set("results", std::move(results));
   if (groups.size() > 0) json.set("groups", std::move(groups));
-  json.set("group_subtasks", std::move(subtasks)).set("configs", std::move(configs)).set("versions", std::move(versions));
+  json.set("group_subtasks", std::move(subtasks))
+      .set("configs", std::move(configs))
+      .set("versions", std::move(versions));
   json.set("n-shot", std::move(shots)).set("higher_is_better", std::move(higher)).set("n-samples", std::move(counts));
   json.set("config", config_of(run));
-  json.set("git_hash", Json()).set("date", static_cast<double>(run.created_utc_us) * 1e-6).set("pretty_env_info", run.machine.dump());
+  json.set("git_hash", Json())
+      .set("date", static_cast<double>(run.created_utc_us) * 1e-6)
+      .set("pretty_env_info", run.machine.dump());
   json.set("transformers_version", Json()).set("lm_eval_version", Json());
   json.set("tokenizer_pad_token", Json(Json::Array{Json(run.model.pad_text), Json()}));
-  json.set("tokenizer_eos_token", Json(Json::Array{Json(run.model.eos_text), run.model.eos_tokens.empty() ? Json() : Json(int64_t{run.model.eos_tokens[0]})}));
-  json.set("tokenizer_bos_token", Json(Json::Array{Json(run.model.bos_text), run.model.bos_token ? Json(int64_t{*run.model.bos_token}) : Json()}));
+  json.set("tokenizer_eos_token",
+           Json(Json::Array{Json(run.model.eos_text),
+                            run.model.eos_tokens.empty() ? Json() : Json(int64_t{run.model.eos_tokens[0]})}));
+  json.set(
+      "tokenizer_bos_token",
+      Json(Json::Array{Json(run.model.bos_text), run.model.bos_token ? Json(int64_t{*run.model.bos_token}) : Json()}));
   json.set("eot_token_id", run.model.eos_tokens.empty() ? Json() : Json(int64_t{run.model.eos_tokens[0]}));
   json.set("max_length", run.model.max_model_len);
   json.set("model_source", "assay").set("model_name", run.model.model_name);
@@ -183,7 +194,8 @@ Json results_json(const RunView& view, const Registry& registry) {
   const Json* multiturn = run.settings.find("fewshot_as_multiturn");
   const Json* chat = run.settings.find("apply_chat_template");
   const bool templated = chat && chat->is_bool() && chat->as_bool();
-  json.set("system_instruction", system ? *system : Json()).set("fewshot_as_multiturn", multiturn ? *multiturn : Json(false));
+  json.set("system_instruction", system ? *system : Json())
+      .set("fewshot_as_multiturn", multiturn ? *multiturn : Json(false));
   json.set("chat_template", templated ? Json(run.model.chat_template) : Json());
   json.set("chat_template_sha", templated ? Json(run.model.chat_template_sha256) : Json());
   json.set("total_evaluation_time_seconds", py_float_repr(run.seconds));
@@ -193,7 +205,8 @@ Json results_json(const RunView& view, const Registry& registry) {
 
 }  // namespace
 
-Result<std::vector<Path>> export_lm_eval(Store& store, RunId id, const Registry& registry, const Path& folder, bool log_samples) {
+Result<std::vector<Path>> export_lm_eval(Store& store, RunId id, const Registry& registry, const Path& folder,
+                                         bool log_samples) {
   ASSAY_ASSIGN(const RunView view, view_run(store, id, registry));
   const std::string time = file_time(view.run.created_utc_us);
   const Path target = folder / replace_all(view.run.model.model_name, "/", "__");

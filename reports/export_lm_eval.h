@@ -10,8 +10,9 @@
 
 namespace assay {
 
-// Writes a run as lm-eval 0.4 would: <folder>/<model, / as __>/results_<time>.json and samples_<task>_<time>.jsonl, one line a document
-// and filter (product.md 3.1). Returns the files written.
-Result<std::vector<Path>> export_lm_eval(Store& store, RunId id, const Registry& registry, const Path& folder, bool log_samples);
+// Writes a run as lm-eval 0.4 would: <folder>/<model, / as __>/results_<time>.json and samples_<task>_<time>.jsonl, one
+// line a document and filter (product.md 3.1). Returns the files written.
+Result<std::vector<Path>> export_lm_eval(Store& store, RunId id, const Registry& registry, const Path& folder,
+                                         bool log_samples);
 
 }  // namespace assay

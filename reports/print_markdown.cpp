@@ -26,7 +26,8 @@ std::string print_markdown(const Table& table) {
   out += names + "\n" + rule + "\n";
   for (const auto& row : safe.rows) {
     out += "|";
-    for (size_t c = 0; c < row.size(); ++c) out += " " + pad(row[c], std::max<size_t>(widths[c], 3), safe.columns[c].numeric) + " |";
+    for (size_t c = 0; c < row.size(); ++c)
+      out += " " + pad(row[c], std::max<size_t>(widths[c], 3), safe.columns[c].numeric) + " |";
     out += "\n";
   }
   if (!safe.notes.empty()) out += "\n";

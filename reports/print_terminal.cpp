@@ -24,7 +24,8 @@ std::string print_terminal(const Table& table, bool color) {
   const std::vector<size_t> widths = column_widths(table);
   std::vector<std::string> header;
   for (const TableColumn& column : table.columns) header.push_back(column.name);
-  const size_t total = std::accumulate(widths.begin(), widths.end(), kGap.size() * (widths.empty() ? 0 : widths.size() - 1));
+  const size_t total =
+      std::accumulate(widths.begin(), widths.end(), kGap.size() * (widths.empty() ? 0 : widths.size() - 1));
   std::string rule;
   for (size_t i = 0; i < total; ++i) rule += "─";
   const std::string bold = color ? "\x1b[1m" : "", plain = color ? "\x1b[0m" : "";
@@ -33,7 +34,8 @@ std::string print_terminal(const Table& table, bool color) {
   if (!table.title.empty()) out += bold + table.title + plain + "\n";
   out += bold + line_of(table, header, widths) + plain + "\n" + rule + "\n";
   for (size_t r = 0; r < table.rows.size(); ++r) {
-    if (std::find(table.rules_before.begin(), table.rules_before.end(), r) != table.rules_before.end()) out += rule + "\n";
+    if (std::find(table.rules_before.begin(), table.rules_before.end(), r) != table.rules_before.end())
+      out += rule + "\n";
     out += line_of(table, table.rows[r], widths) + "\n";
   }
   for (const std::string& note : table.notes) out += note + "\n";

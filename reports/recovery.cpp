@@ -33,33 +33,40 @@ void compare_setting(const StoredRun& a, const StoredRun& b, std::string_view ke
   const Json* left = a.settings.find(key);
   const Json* right = b.settings.find(key);
   if (left && right && *left == *right) return;
-  out.serious.push_back(fmt::format("{} {} against {}", key, left ? left->dump() : "none", right ? right->dump() : "none"));
+  out.serious.push_back(
+      fmt::format("{} {} against {}", key, left ? left->dump() : "none", right ? right->dump() : "none"));
 }
 
 Differences differences_of(const StoredRun& a, const StoredRun& b, const std::vector<CommonTask>& tasks) {
   Differences out;
-  for (const std::string_view key : {"apply_chat_template", "fewshot_as_multiturn", "system_instruction", "gen_kwargs", "max_length",
-                                     "fewshot_seed", "profile", "now_utc"}) {
+  for (const std::string_view key : {"apply_chat_template", "fewshot_as_multiturn", "system_instruction", "gen_kwargs",
+                                     "max_length", "fewshot_seed", "profile", "now_utc"}) {
     compare_setting(a, b, key, out);
   }
   if (a.model.tokenizer_sha256 != b.model.tokenizer_sha256) out.minor.push_back("the tokenizer files differ");
   if (a.model.chat_template_sha256 != b.model.chat_template_sha256) out.minor.push_back("the chat templates differ");
-  if (a.model.dtype != b.model.dtype) out.minor.push_back(fmt::format("dtype {} against {}", a.model.dtype, b.model.dtype));
-  if (a.model.backend != b.model.backend) out.minor.push_back(fmt::format("backend {} against {}", a.model.backend, b.model.backend));
+  if (a.model.dtype != b.model.dtype)
+    out.minor.push_back(fmt::format("dtype {} against {}", a.model.dtype, b.model.dtype));
+  if (a.model.backend != b.model.backend)
+    out.minor.push_back(fmt::format("backend {} against {}", a.model.backend, b.model.backend));
   for (const CommonTask& task : tasks) {
     const StoredTask &x = *task.baseline, &y = *task.candidate;
-    if (x.version != y.version) out.serious.push_back(fmt::format("{}: version {} against {}", x.name, x.version, y.version));
-    if (x.num_fewshot != y.num_fewshot) out.serious.push_back(fmt::format("{}: {} shots against {}", x.name, x.num_fewshot, y.num_fewshot));
+    if (x.version != y.version)
+      out.serious.push_back(fmt::format("{}: version {} against {}", x.name, x.version, y.version));
+    if (x.num_fewshot != y.num_fewshot)
+      out.serious.push_back(fmt::format("{}: {} shots against {}", x.name, x.num_fewshot, y.num_fewshot));
     if (x.split != y.split) out.serious.push_back(fmt::format("{}: split {} against {}", x.name, x.split, y.split));
-    if (x.fewshot_data_sha256 != y.fewshot_data_sha256) out.serious.push_back(x.name + ": the shots come from different data");
+    if (x.fewshot_data_sha256 != y.fewshot_data_sha256)
+      out.serious.push_back(x.name + ": the shots come from different data");
   }
-  if (a.state != RunState::finished || b.state != RunState::finished) out.minor.push_back("a run is unfinished: only samples answered by both count");
+  if (a.state != RunState::finished || b.state != RunState::finished)
+    out.minor.push_back("a run is unfinished: only samples answered by both count");
   return out;
 }
 
 // Pairs by document hash, equal documents in order of doc_id.
-Status pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task, const std::string& metric, int32_t stratum,
-                 PairedScores& out) {
+Status pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task,
+                 const std::string& metric, int32_t stratum, PairedScores& out) {
   ASSAY_ASSIGN(const StoredScores left, store.scores(a.id, task.baseline->id, metric));
   ASSAY_ASSIGN(const StoredScores right, store.scores(b.id, task.candidate->id, metric));
   std::unordered_map<std::string, std::vector<size_t>> by_hash;
@@ -87,9 +94,11 @@ Status add_outcomes(Store& store, RunId run, int64_t task_id, OutcomeCounts& sum
 
 class Comparer {
  public:
-  Comparer(Store& store, const StoredRun& a, const StoredRun& b, const Registry& registry) : store_(store), a_(a), b_(b), registry_(registry) {
+  Comparer(Store& store, const StoredRun& a, const StoredRun& b, const Registry& registry)
+      : store_(store), a_(a), b_(b), registry_(registry) {
     for (const StoredTask& task : a.tasks) {
-      const auto other = std::find_if(b.tasks.begin(), b.tasks.end(), [&](const StoredTask& t) { return t.name == task.name; });
+      const auto other =
+          std::find_if(b.tasks.begin(), b.tasks.end(), [&](const StoredTask& t) { return t.name == task.name; });
       if (other != b.tasks.end()) common_.push_back({&task, &*other});
     }
   }
@@ -197,8 +206,16 @@ std::vector<std::string> table_row(const RecoveryRow& row) {
   const PairedComparison& c = row.comparison;
   std::string name = row.label.empty() ? row.task : fmt::format("{} [{}]", row.task, row.label);
   if (row.is_average) {
-    return {name, "", "", percent(c.baseline), percent(c.candidate), fmt::format("{:.1f} %", 100 * c.recovery), interval(c),
-            fmt::format("{}/{}", c.lost, c.gained), "", std::to_string(c.count)};
+    return {name,
+            "",
+            "",
+            percent(c.baseline),
+            percent(c.candidate),
+            fmt::format("{:.1f} %", 100 * c.recovery),
+            interval(c),
+            fmt::format("{}/{}", c.lost, c.gained),
+            "",
+            std::to_string(c.count)};
   }
   return {name,
           std::to_string(row.num_fewshot),
@@ -222,18 +239,20 @@ int64_t without_answer(const OutcomeCounts& counts) { return counts.no_answer + 
 
 }  // namespace
 
-Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry, bool detail, bool force) {
+Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry,
+                                    bool detail, bool force) {
   RecoveryReport report;
   ASSAY_ASSIGN(report.baseline, store.run(baseline));
   ASSAY_ASSIGN(report.candidate, store.run(candidate));
   Comparer comparer(store, report.baseline, report.candidate, registry);
   if (comparer.common().empty()) {
-    return not_found(fmt::format("runs {} and {} have no task in common: `assay ls runs` shows what each ran", baseline, candidate));
+    return not_found(
+        fmt::format("runs {} and {} have no task in common: `assay ls runs` shows what each ran", baseline, candidate));
   }
   const Differences differences = differences_of(report.baseline, report.candidate, comparer.common());
   if (!differences.serious.empty() && !force) {
-    return bad_data(fmt::format("runs {} and {} did not ask the same questions: {}; --force compares them all the same", baseline, candidate,
-                                differences.serious.front()));
+    return bad_data(fmt::format("runs {} and {} did not ask the same questions: {}; --force compares them all the same",
+                                baseline, candidate, differences.serious.front()));
   }
   report.warnings = differences.serious;
   report.warnings.insert(report.warnings.end(), differences.minor.begin(), differences.minor.end());
@@ -260,7 +279,8 @@ Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidat
 
 Table recovery_table(const RecoveryReport& report) {
   Table table;
-  table.title = fmt::format("{} against {}: what was recovered", report.candidate.model.model_name, report.baseline.model.model_name);
+  table.title = fmt::format("{} against {}: what was recovered", report.candidate.model.model_name,
+                            report.baseline.model.model_name);
   table.columns = {{"task"},
                    {"shots", true},
                    {"metric"},
@@ -277,8 +297,12 @@ Table recovery_table(const RecoveryReport& report) {
     table.rows.push_back(table_row(row));
     unanswered += without_answer(row.baseline_outcomes) + without_answer(row.candidate_outcomes);
   }
-  table.notes.push_back("interval: of the ratio, paired question by question (Fieller); flips: right before, wrong after / wrong before, right after");
-  if (unanswered > 0) table.notes.push_back(fmt::format("{} answers held no extractable answer or failed; `assay report RUN` counts them", unanswered));
+  table.notes.push_back(
+      "interval: of the ratio, paired question by question (Fieller); flips: right before, wrong after / wrong before, "
+      "right after");
+  if (unanswered > 0)
+    table.notes.push_back(
+        fmt::format("{} answers held no extractable answer or failed; `assay report RUN` counts them", unanswered));
   for (const std::string& warning : report.warnings) table.notes.push_back("warning: " + warning);
   table.notes.push_back(run_note("baseline", report.baseline));
   table.notes.push_back(run_note("candidate", report.candidate));
@@ -304,10 +328,19 @@ Json recovery_json(const RecoveryReport& report) {
   Json warnings = Json::array();
   for (const std::string& warning : report.warnings) warnings.push_back(warning);
   const auto run = [](const StoredRun& r) {
-    return Json::object().set("run", r.id).set("model", r.model.model_name).set("quantization", r.model.quantization)
-        .set("dtype", r.model.dtype).set("weights_sha256", r.model.weights_sha256).set("plan_sha256", r.plan_sha256).set("command", r.command);
+    return Json::object()
+        .set("run", r.id)
+        .set("model", r.model.model_name)
+        .set("quantization", r.model.quantization)
+        .set("dtype", r.model.dtype)
+        .set("weights_sha256", r.model.weights_sha256)
+        .set("plan_sha256", r.plan_sha256)
+        .set("command", r.command);
   };
-  return Json::object().set("baseline", run(report.baseline)).set("candidate", run(report.candidate)).set("rows", std::move(rows))
+  return Json::object()
+      .set("baseline", run(report.baseline))
+      .set("candidate", run(report.candidate))
+      .set("rows", std::move(rows))
       .set("warnings", std::move(warnings));
 }
 

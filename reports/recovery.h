@@ -22,13 +22,14 @@ struct RecoveryRow {
 };
 struct RecoveryReport {
   StoredRun baseline, candidate;
-  std::vector<RecoveryRow> rows;       // groups as one row; leaves of a complete group only in detail mode; average last
-  std::vector<std::string> warnings;   // what makes the two runs less comparable
+  std::vector<RecoveryRow> rows;      // groups as one row; leaves of a complete group only in detail mode; average last
+  std::vector<std::string> warnings;  // what makes the two runs less comparable
 };
 
-// Pairs the two runs' answered samples by document hash, then doc_id, task by task. Errors: bad_data when prompts or data differ
-// (names what) unless `force`, which turns that into warnings; not_found when no task is common.
-Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry, bool detail, bool force);
+// Pairs the two runs' answered samples by document hash, then doc_id, task by task. Errors: bad_data when prompts or
+// data differ (names what) unless `force`, which turns that into warnings; not_found when no task is common.
+Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry,
+                                    bool detail, bool force);
 Table recovery_table(const RecoveryReport& report);
 Json recovery_json(const RecoveryReport& report);
 

@@ -67,8 +67,8 @@ TaskView view_group(const TaskGroup& group, const Registry& registry, const Leav
 }
 
 // Emits a group and all beneath it, marking what was emitted.
-void emit_group(const TaskGroup& group, const Registry& registry, const Leaves& leaves, int depth, std::vector<std::string>& emitted,
-                std::vector<TaskView>& out) {
+void emit_group(const TaskGroup& group, const Registry& registry, const Leaves& leaves, int depth,
+                std::vector<std::string>& emitted, std::vector<TaskView>& out) {
   if (!group.is_tag) out.push_back(view_group(group, registry, leaves, depth));
   for (const std::string& child : group.children) {
     if (const TaskGroup* inner = registry.find_group(child)) {
@@ -86,7 +86,8 @@ std::string percent(double value) { return fmt::format("{:.2f}", 100 * value); }
 
 std::vector<std::string> table_row(const TaskView& view, const MetricView& metric) {
   const size_t comma = metric.key.find(',');
-  const std::string name = std::string(static_cast<size_t>(view.depth) * 2, ' ') + (view.is_group || view.depth == 0 ? view.name : view.alias);
+  const std::string name = std::string(static_cast<size_t>(view.depth) * 2, ' ') +
+                           (view.is_group || view.depth == 0 ? view.name : view.alias);
   return {view.label.empty() ? name : fmt::format("{} [{}]", name, view.label),
           view.version,
           metric.key.substr(comma + 1),
@@ -130,9 +131,10 @@ Result<RunView> view_run(Store& store, RunId id, const Registry& registry) {
 Table run_table(const RunView& view) {
   const StoredRun& run = view.run;
   Table table;
-  table.title = fmt::format("run {}: {} ({}, {}, {})", run.id, run.model.model_name, run.model.quantization, run.model.dtype, run.model.backend);
-  table.columns = {{"task"},          {"version", true}, {"filter"},         {"shots", true},    {"metric"}, {"value %", true},
-                   {"95 %", true},    {"items", true},   {"no answer", true}, {"missing", true}};
+  table.title = fmt::format("run {}: {} ({}, {}, {})", run.id, run.model.model_name, run.model.quantization,
+                            run.model.dtype, run.model.backend);
+  table.columns = {{"task"},          {"version", true}, {"filter"},      {"shots", true},     {"metric"},
+                   {"value %", true}, {"95 %", true},    {"items", true}, {"no answer", true}, {"missing", true}};
   for (const TaskView& task : view.tasks) {
     for (const MetricView& metric : task.metrics) table.rows.push_back(table_row(task, metric));
   }
@@ -154,14 +156,21 @@ Json run_json(const RunView& view) {
       entry.set(metric.key.substr(0, comma) + "_stderr" + metric.key.substr(comma), metric.estimate.standard_error);
     }
     entry.set("num_fewshot", task.num_fewshot).set("planned", task.planned);
-    entry.set("scored", task.outcomes.scored).set("no_answer", task.outcomes.no_answer).set("failed", task.outcomes.failed);
-    entry.set("truncated", task.outcomes.truncated).set("label", task.label).set("version", task.version).set("group", task.is_group);
+    entry.set("scored", task.outcomes.scored)
+        .set("no_answer", task.outcomes.no_answer)
+        .set("failed", task.outcomes.failed);
+    entry.set("truncated", task.outcomes.truncated)
+        .set("label", task.label)
+        .set("version", task.version)
+        .set("group", task.is_group);
     tasks.set(task.name, std::move(entry));
   }
   Json json = Json::object();
   json.set("run", run.id).set("finished", run.state == RunState::finished);
   json.set("model", run.model.model_name).set("quantization", run.model.quantization).set("dtype", run.model.dtype);
-  json.set("backend", run.model.backend).set("plan_sha256", run.plan_sha256).set("weights_sha256", run.model.weights_sha256);
+  json.set("backend", run.model.backend)
+      .set("plan_sha256", run.plan_sha256)
+      .set("weights_sha256", run.model.weights_sha256);
   json.set("tasks", std::move(tasks));
   json.set("tokens_asked", run.tokens_asked).set("tokens_computed", run.tokens_computed).set("seconds", run.seconds);
   json.set("tokens_per_s", run.seconds > 0 ? static_cast<double>(run.tokens_computed) / run.seconds : 0.0);

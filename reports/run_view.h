@@ -14,14 +14,14 @@ namespace assay {
 
 // One metric of one task or group in one run.
 struct MetricView {
-  std::string key;         // "acc_norm,none"
+  std::string key;  // "acc_norm,none"
   Estimate estimate;
   bool primary = false;
 };
 struct TaskView {
   std::string name, alias, label;  // label: what is not canonical about its split, "" if nothing
   bool is_group = false;
-  int depth = 0;           // indentation under its groups
+  int depth = 0;  // indentation under its groups
   int num_fewshot = 0;
   std::string version;
   OutcomeCounts outcomes;
@@ -33,10 +33,11 @@ struct RunView {
   std::vector<TaskView> tasks;  // groups before their leaves
 };
 
-// Reads a run's scores and aggregates groups. A pure function of the stored rows: no clock, no paths, so two stores with the same
-// answers give the same bytes.
+// Reads a run's scores and aggregates groups. A pure function of the stored rows: no clock, no paths, so two stores
+// with the same answers give the same bytes.
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry);
 Table run_table(const RunView& view);
-Json run_json(const RunView& view);  // the object of --json: run, tasks, tokens_asked, tokens_computed, seconds, tokens_per_s, peak_memory_bytes
+Json run_json(const RunView& view);  // the object of --json: run, tasks, tokens_asked, tokens_computed, seconds,
+                                     // tokens_per_s, peak_memory_bytes
 
 }  // namespace assay

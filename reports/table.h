@@ -5,7 +5,8 @@
 
 namespace assay {
 
-// What every printer prints: a title, columns, rows, notes. Cells are text already formatted; `numeric` columns align right.
+// What every printer prints: a title, columns, rows, notes. Cells are text already formatted; `numeric` columns align
+// right.
 struct TableColumn {
   std::string name;
   bool numeric = false;

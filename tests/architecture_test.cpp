@@ -40,7 +40,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
     add("engine/cuda", backend);
     add("engine/runtime", backend);
     add("engine/quantize", with({"engine/cpu", "engine/cuda"}, backend));
-    const auto all_engine = with({"engine/cpu", "engine/cuda", "engine/runtime", "engine/quantize", "engine/front"}, backend);
+    const auto all_engine =
+        with({"engine/cpu", "engine/cuda", "engine/runtime", "engine/quantize", "engine/front"}, backend);
     add("engine/front", all_engine);
     add("engine/server", all_engine);
 
@@ -101,7 +102,8 @@ std::vector<std::string> sources_of(const std::string& top) {
 std::string complaint(const std::string& file, const std::string& included) {
   const std::string from = room_of(file);
   if (from.empty()) return "";
-  if (!fs::exists(fs::path(ASSAY_SOURCE_DIR) / included)) return file + " includes " + included + ", which is written relative to no project file";
+  if (!fs::exists(fs::path(ASSAY_SOURCE_DIR) / included))
+    return file + " includes " + included + ", which is written relative to no project file";
   const std::string to = room_of(included);
   if (to.empty()) return file + " includes " + included + ": no room sees the roof, the tests or the benchmarks";
   if (from == to) return "";

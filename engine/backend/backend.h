@@ -21,28 +21,28 @@ struct BackendOptions {
 
 // What a loaded backend offers; fixed after load.
 struct BackendInfo {
-  std::string name;         // "cpu"
-  std::string detail;       // library, instruction set, threads, kernels chosen
-  std::string dtype;        // "bfloat16" or "float32"
+  std::string name;    // "cpu"
+  std::string detail;  // library, instruction set, threads, kernels chosen
+  std::string dtype;   // "bfloat16" or "float32"
   int32_t num_kv_blocks = 0;
   int64_t kv_bytes = 0;
   int32_t max_batch_tokens = 0;  // best step size of this backend
   int32_t max_sequences = 0;     // decoding neighbors worth having at once
 };
 
-// The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV bytes.
-// Contract every implementation keeps (tests/engine/backend_contract.h checks it): a row's results depend on its sequence's
-// tokens only, bit for bit: not on other rows, the batch's size, the split of a sequence into segments, or copied blocks.
-// One thread at a time.
+// The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV
+// bytes. Contract every implementation keeps (tests/engine/backend_contract.h checks it): a row's results depend on its
+// sequence's tokens only, bit for bit: not on other rows, the batch's size, the split of a sequence into segments, or
+// copied blocks. One thread at a time.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const BackendInfo& info() const = 0;
 
   // Runs the model over the batch. results[i] answers batch.logits[i].
-  // REQUIRES: block ids below num_kv_blocks, num_rows <= max_batch_tokens, tokens inside the vocabulary (ASSAY_CHECKed).
-  // Errors: internal when logits are not finite (names the row: an infrastructure failure, never a score);
-  // out_of_memory when scratch cannot be had (the caller may retry with a smaller batch).
+  // REQUIRES: block ids below num_kv_blocks, num_rows <= max_batch_tokens, tokens inside the vocabulary
+  // (ASSAY_CHECKed). Errors: internal when logits are not finite (names the row: an infrastructure failure, never a
+  // score); out_of_memory when scratch cannot be had (the caller may retry with a smaller batch).
   virtual Result<std::vector<LogitResult>> forward(const Batch& batch) = 0;
 };
 

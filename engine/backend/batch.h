@@ -16,19 +16,21 @@ using KvBlockId = int32_t;
 // A run of consecutive new tokens of one sequence. Its queries attend to positions [0, own position] through the block
 // table; keys of the same batch are written before any attention of that layer reads them.
 struct BatchSegment {
-  int32_t first_row = 0;      // of Batch::tokens
-  int32_t num_tokens = 0;     // at least 1
-  int32_t first_position = 0; // of the first token
+  int32_t first_row = 0;               // of Batch::tokens
+  int32_t num_tokens = 0;              // at least 1
+  int32_t first_position = 0;          // of the first token
   std::vector<KvBlockId> block_table;  // covers positions [0, first_position + num_tokens)
 };
 
-// Copy of the KV of a block's first `num_tokens` slots, done before the batch runs: a branch in mid-block starts from it.
+// Copy of the KV of a block's first `num_tokens` slots, done before the batch runs: a branch in mid-block starts from
+// it.
 struct KvCopy {
   KvBlockId from = 0, to = 0;
   int32_t num_tokens = 0;
 };
 
-// Also store row `row`'s keys and values in (block, slot): a branch in mid-block whose prefix is computed in this batch.
+// Also store row `row`'s keys and values in (block, slot): a branch in mid-block whose prefix is computed in this
+// batch.
 struct KvExtraWrite {
   int32_t row = 0;
   KvBlockId block = 0;
@@ -38,27 +40,28 @@ struct KvExtraWrite {
 // A row whose next-token distribution is wanted.
 struct LogitRequest {
   int32_t row = 0;
-  Tokens targets;             // log-probabilities of these are returned, in this order
-  int num_logprobs = 0;       // and of the k most likely tokens
-  bool want_logits = false;   // and the whole row, for sampling on the host
+  Tokens targets;            // log-probabilities of these are returned, in this order
+  int num_logprobs = 0;      // and of the k most likely tokens
+  bool want_logits = false;  // and the whole row, for sampling on the host
 };
 
-// One forward pass: what enters, where its keys and values go, what is wanted of it. Plain data, no pointers into others.
+// One forward pass: what enters, where its keys and values go, what is wanted of it. Plain data, no pointers into
+// others.
 struct Batch {
-  Tokens tokens;              // [num_rows]
+  Tokens tokens;                       // [num_rows]
   std::vector<BatchSegment> segments;  // in row order, covering every row
   std::vector<KvCopy> copies;          // executed in order, before everything else
   std::vector<KvExtraWrite> extra_writes;
-  std::vector<LogitRequest> logits;    // ascending rows, each row once
+  std::vector<LogitRequest> logits;  // ascending rows, each row once
 
   int32_t num_rows() const { return static_cast<int32_t>(tokens.size()); }
 };
 
-// The answer to one LogitRequest. Log-probabilities are natural, from float32 logits, normalized in float32 over a fixed
-// order of the vocabulary.
+// The answer to one LogitRequest. Log-probabilities are natural, from float32 logits, normalized in float32 over a
+// fixed order of the vocabulary.
 struct LogitResult {
   std::vector<float> target_logprobs;
-  TokenId argmax = 0;         // lowest id among equals
+  TokenId argmax = 0;  // lowest id among equals
   float argmax_logprob = 0;
   std::vector<TokenLogprob> top;  // descending; ties by id
   std::vector<float> logits;      // [vocab_size], only if asked

@@ -36,8 +36,8 @@ void place_segment(const BatchSegment& segment, int32_t num_blocks, BatchPlan& p
   for (int32_t position = segment.first_position; position < end; ++position) {
     const auto row = static_cast<int32_t>(plan.positions.size());
     plan.positions.push_back(position);
-    plan.writes.push_back({row, segment.block_table[static_cast<size_t>(position / kKvBlockTokens)],
-                           position % kKvBlockTokens});
+    plan.writes.push_back(
+        {row, segment.block_table[static_cast<size_t>(position / kKvBlockTokens)], position % kKvBlockTokens});
   }
 }
 

@@ -16,7 +16,8 @@ Result<Buffer> Buffer::allocate(int64_t bytes, std::string_view what) {
   const auto size = static_cast<size_t>(bytes);
   void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
-    return out_of_memory(fmt::format("{}: {} bytes could not be had; use a smaller model, batch or KV cache", what, bytes));
+    return out_of_memory(
+        fmt::format("{}: {} bytes could not be had; use a smaller model, batch or KV cache", what, bytes));
   }
   if (size >= kHugePage) madvise(data, size, MADV_HUGEPAGE);  // only speed depends on the answer
   return Buffer(static_cast<std::byte*>(data), size);

@@ -8,8 +8,8 @@
 
 namespace assay::cpu {
 
-// Zeroed memory of its own pages, 64-byte aligned, on huge pages where the kernel gives them. Pages take memory only once
-// they are touched. Move-only.
+// Zeroed memory of its own pages, 64-byte aligned, on huge pages where the kernel gives them. Pages take memory only
+// once they are touched. Move-only.
 class Buffer {
  public:
   // Errors: out_of_memory, saying what the bytes were for.

@@ -20,9 +20,9 @@
 namespace assay::cpu {
 namespace {
 
-constexpr int32_t kDefaultBatchTokens = 512;          // tuned by bench_engine: more gains nothing, less costs products
+constexpr int32_t kDefaultBatchTokens = 512;  // tuned by bench_engine: more gains nothing, less costs products
 constexpr int32_t kDefaultSequences = 64;
-constexpr int32_t kQueriesPerRun = 96;                // rows of attention work taken at once: 16 tiles of 6
+constexpr int32_t kQueriesPerRun = 96;                     // rows of attention work taken at once: 16 tiles of 6
 constexpr int64_t kLogitScratchBytes = int64_t{16} << 20;  // half of a common last-level cache
 constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
 
@@ -56,7 +56,8 @@ struct Workspace {
   int64_t logit_rows = 0;
 };
 
-Result<Workspace> allocate_workspace(const ModelConfig& config, const CpuModel& model, int64_t rows, int element_bytes) {
+Result<Workspace> allocate_workspace(const ModelConfig& config, const CpuModel& model, int64_t rows,
+                                     int element_bytes) {
   Workspace space;
   const auto make = [&](ActivationRows& target, int64_t width) -> Status {
     ASSAY_ASSIGN(target, ActivationRows::allocate(rows, width, element_bytes));
@@ -110,10 +111,9 @@ class CpuBackend final : public Backend {
   void answer(Worker& worker, Pass& pass) const;
   void normalize(Worker& worker, const ActivationRows& x, int64_t first_row, int64_t rows,
                  const std::vector<float>& weight) const;
-  void multiply(Worker& worker, const Product& product, const ActivationRows& x, int64_t rows,
-                Epilogue::Kind kind, const ActivationRows& out) const;
-  void multiply(Worker& worker, const Product& product, const ActivationRows& x, int64_t rows,
-                Epilogue epilogue) const;
+  void multiply(Worker& worker, const Product& product, const ActivationRows& x, int64_t rows, Epilogue::Kind kind,
+                const ActivationRows& out) const;
+  void multiply(Worker& worker, const Product& product, const ActivationRows& x, int64_t rows, Epilogue epilogue) const;
 
   ModelConfig config_;
   const Kernels& kernels_;
@@ -129,7 +129,8 @@ Result<std::vector<LogitResult>> CpuBackend::forward(const Batch& batch) {
   try {
     return checked_forward(batch);
   } catch (const std::bad_alloc&) {
-    return out_of_memory(fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+    return out_of_memory(
+        fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
   }
 }
 
@@ -143,10 +144,10 @@ Result<std::vector<LogitResult>> CpuBackend::checked_forward(const Batch& batch)
   }
   ASSAY_TRY(team_->run([&](Worker& worker) { run_pass(worker, pass); }));
   if (const int32_t row = pass.bad_row.load(); row != kNoRow) {
-    return internal_error(fmt::format("batch row {} (token {} at position {}): its logits are not finite; check the "
-                                      "checkpoint, or run with float32",
-                                      row, batch.tokens[static_cast<size_t>(row)],
-                                      pass.plan.positions[static_cast<size_t>(row)]));
+    return internal_error(
+        fmt::format("batch row {} (token {} at position {}): its logits are not finite; check the "
+                    "checkpoint, or run with float32",
+                    row, batch.tokens[static_cast<size_t>(row)], pass.plan.positions[static_cast<size_t>(row)]));
   }
   return std::move(pass.results);
 }
@@ -320,12 +321,14 @@ Result<bool> choose_bfloat16(const ModelConfig& config, const std::string& dtype
   if (dtype == "bfloat16") return true;
   if (dtype == "float32") return false;
   if (dtype == "auto" || dtype.empty()) return config.torch_dtype != "float32";
-  return unsupported(fmt::format("dtype {}: the CPU backend computes in bfloat16 or float32; choose one, or auto", dtype));
+  return unsupported(
+      fmt::format("dtype {}: the CPU backend computes in bfloat16 or float32; choose one, or auto", dtype));
 }
 
 Status check_shapes(const ModelConfig& config) {
   if (config.head_dim % 16 == 0 && config.head_dim <= 256) return ok_status();
-  return unsupported(fmt::format("head_dim {}: the CPU backend's attention takes multiples of 16 up to 256", config.head_dim));
+  return unsupported(
+      fmt::format("head_dim {}: the CPU backend's attention takes multiples of 16 up to 256", config.head_dim));
 }
 
 std::string describe(const Arithmetic& arithmetic, const CpuModel& model, int num_threads) {
@@ -364,8 +367,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   info.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kDefaultBatchTokens;
   info.max_sequences = kDefaultSequences;
 
-  ASSAY_ASSIGN(Workspace workspace,
-               allocate_workspace(config, model, info.max_batch_tokens, kernels.element_bytes));
+  ASSAY_ASSIGN(Workspace workspace, allocate_workspace(config, model, info.max_batch_tokens, kernels.element_bytes));
   const int64_t longest = options.max_model_len > 0 ? options.max_model_len : config.max_position_embeddings;
   const int64_t num_positions = std::min<int64_t>(longest, int64_t{info.num_kv_blocks} * kKvBlockTokens);
   RopeTable angles = make_rope_table(config.rope, config.head_dim, num_positions);

@@ -25,19 +25,19 @@ struct Arithmetic {
   }
 };
 
-// One decoder layer, ready for products. Queries, keys and values come out of one product, side by side; gate and up out of
-// another, their product with silu already taken.
+// One decoder layer, ready for products. Queries, keys and values come out of one product, side by side; gate and up
+// out of another, their product with silu already taken.
 struct CpuLayer {
-  std::vector<float> input_norm;           // [padded hidden_size]
-  std::unique_ptr<Product> qkv;            // columns: q, then k, then v
+  std::vector<float> input_norm;  // [padded hidden_size]
+  std::unique_ptr<Product> qkv;   // columns: q, then k, then v
   std::unique_ptr<Product> o;
   std::vector<float> post_attention_norm;  // [padded hidden_size]
   std::unique_ptr<Product> gate_up;        // interleaved (packed_matrix.h)
   std::unique_ptr<Product> down;
 };
 
-// A model repacked for the CPU. Weights that were repacked no longer hold the checkpoint's pages; an embedding that is not
-// tied is read from them.
+// A model repacked for the CPU. Weights that were repacked no longer hold the checkpoint's pages; an embedding that is
+// not tied is read from them.
 struct CpuModel {
   TensorView embed_tokens;
   bool embed_from_head = false;  // rows of the embedding are read back from lm_head
@@ -45,7 +45,7 @@ struct CpuModel {
   std::vector<float> final_norm;
   std::unique_ptr<Product> lm_head;
   int64_t weight_bytes = 0;
-  int64_t scratch_bytes = 0;  // of one worker
+  int64_t scratch_bytes = 0;            // of one worker
   int64_t num_int4 = 0, num_dense = 0;  // products
   int64_t widest_reordered = 0;         // largest k of a product that wants its x reordered; 0: none does
 };

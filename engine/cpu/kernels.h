@@ -38,13 +38,13 @@ struct Epilogue {
 struct AttentionTask {
   const void* query = nullptr;  // [num_tokens, num_heads * head_dim] inside rows of query_ld elements
   int64_t query_ld = 0;
-  void* out = nullptr;          // as query
+  void* out = nullptr;  // as query
   int64_t out_ld = 0;
   int32_t num_tokens = 0;
   int32_t num_heads = 0;
   int32_t head_dim = 0;
-  int32_t first_position = 0;          // of the first token
-  const std::byte* blocks = nullptr;   // KV block 0 of this layer and KV head (kv_cache.h)
+  int32_t first_position = 0;         // of the first token
+  const std::byte* blocks = nullptr;  // KV block 0 of this layer and KV head (kv_cache.h)
   int64_t block_stride_bytes = 0;
   const KvBlockId* block_table = nullptr;
   int64_t window = 0;  // a query at p sees keys in (p - window, p]; 0: all up to p
@@ -54,9 +54,9 @@ struct AttentionTask {
 // What a row of logits says as a whole.
 struct LogitStats {
   float max = 0;
-  TokenId argmax = 0;    // lowest id among equals
-  double log_sum = 0;    // log sum exp(logit)
-  bool finite = false;   // every logit is
+  TokenId argmax = 0;   // lowest id among equals
+  double log_sum = 0;   // log sum exp(logit)
+  bool finite = false;  // every logit is
 };
 
 // The operations of one instruction set on one kind of activations. Every function works on one thread, and a row's
@@ -71,8 +71,9 @@ struct Kernels {
   // Writes keys and values [num_kv_heads, head_dim] of one position into slot `slot` of a KV block (kv_cache.h).
   void (*write_kv)(const void* keys, const void* values, int64_t num_kv_heads, int64_t head_dim, int slot,
                    std::byte* block);
-  // Causal attention with a running maximum over groups of 64 positions, whose edges are multiples of 64: a query's sums
-  // do not depend on which queries share its task. Exponentials are of base 2, good to 2 units in the last place.
+  // Causal attention with a running maximum over groups of 64 positions, whose edges are multiples of 64: a query's
+  // sums do not depend on which queries share its task. Exponentials are of base 2, good to 2 units in the last place.
+  // A value that is not finite spoils all queries of its block, also those that do not see it.
   // Based on: Milakov and Gimelshein. Online normalizer calculation for softmax. 2018; Dao. FlashAttention-2. 2023
   void (*attend)(const AttentionTask& task);
   // Applies an epilogue to sums [num_rows, 32] (rows `sums_ld` apart) of strip `strip`, rows from `row`.
@@ -80,8 +81,8 @@ struct Kernels {
                  int64_t sums_ld);
   // The 32 columns of a strip as floats: out[k * ld + column], k up to k_padded.
   void (*expand_strip)(const PackedMatrix& matrix, int64_t strip, float* out, int64_t ld);
-  // Sums run in a fixed order: 16 lanes, 4096 ids at a time, then double. logits is readable up to a multiple of 16, where
-  // padding holds anything finite.
+  // Sums run in a fixed order: 16 lanes, 4096 ids at a time, then double. logits is readable up to a multiple of 16,
+  // where padding holds anything finite.
   LogitStats (*logit_stats)(const float* logits, int64_t count);
 };
 

@@ -30,8 +30,8 @@ int64_t available_bytes() {
 Result<KvCache> KvCache::allocate(const Shape& shape, int64_t bytes) {
   const int64_t blocks = std::min<int64_t>(bytes / shape.block_bytes(), std::numeric_limits<int32_t>::max() / 2);
   if (blocks < 1) {
-    return invalid_argument(fmt::format("KV cache: {} bytes hold no block of {} tokens, which takes {}; give more", bytes,
-                                        kKvBlockTokens, shape.block_bytes()));
+    return invalid_argument(fmt::format("KV cache: {} bytes hold no block of {} tokens, which takes {}; give more",
+                                        bytes, kKvBlockTokens, shape.block_bytes()));
   }
   ASSAY_ASSIGN(Buffer memory, Buffer::allocate(blocks * shape.block_bytes(), "KV cache"));
   return KvCache(shape, std::move(memory), static_cast<int32_t>(blocks));

@@ -12,7 +12,8 @@ float logprob_of(float logit, double log_sum) { return static_cast<float>(static
 std::vector<TokenLogprob> top_logprobs(const float* logits, int64_t vocab_size, int count, double log_sum) {
   const auto kept = static_cast<size_t>(std::clamp<int64_t>(count, 0, vocab_size));
   if (kept == 0) return {};
-  // A heap whose front is the worst kept. Ids come in ascending order, so an equal logit never displaces an earlier one.
+  // A heap whose front is the worst kept. Ids come in ascending order, so an equal logit never displaces an earlier
+  // one.
   const auto better = [](const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
   };

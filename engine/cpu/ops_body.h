@@ -213,7 +213,9 @@ inline void expand_strip(const PackedMatrix& matrix, int64_t strip, float* out, 
       }
       break;
     }
-    case PackedMatrix::Format::int4: expand_int4(matrix, strip, out, ld); break;
+    case PackedMatrix::Format::int4:
+      expand_int4(matrix, strip, out, ld);
+      break;
   }
 }
 

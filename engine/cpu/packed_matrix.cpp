@@ -34,7 +34,8 @@ std::vector<SourceRow> source_rows(const std::vector<const LinearWeight*>& parts
     const int64_t width = parts[0]->out_features;
     for (int64_t first = 0; first < width; first += kHalf) {
       for (int p = 0; p < 2; ++p) {
-        for (int64_t row = first; row < first + kHalf; ++row) rows.push_back(row < width ? SourceRow{p, row} : SourceRow{});
+        for (int64_t row = first; row < first + kHalf; ++row)
+          rows.push_back(row < width ? SourceRow{p, row} : SourceRow{});
       }
     }
   }
@@ -54,9 +55,12 @@ T element(const TensorView& view, int64_t index) {
 
 float float_element(const TensorView& view, int64_t index) {
   switch (view.dtype) {
-    case DType::bf16: return bf16_to_float(element<uint16_t>(view, index));
-    case DType::f16: return f16_to_float(element<uint16_t>(view, index));
-    default: return element<float>(view, index);
+    case DType::bf16:
+      return bf16_to_float(element<uint16_t>(view, index));
+    case DType::f16:
+      return f16_to_float(element<uint16_t>(view, index));
+    default:
+      return element<float>(view, index);
   }
 }
 
@@ -67,9 +71,8 @@ std::vector<int32_t> group_order(const PackedLinear& linear) {
   for (size_t c = 0; c < group.size(); ++c) group[c] = element<int32_t>(*linear.g_idx, static_cast<int64_t>(c));
   if (std::find(group.begin(), group.end(), -1) != group.end()) return {};  // the writer left it unset
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return group[static_cast<size_t>(a)] < group[static_cast<size_t>(b)];
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return group[static_cast<size_t>(a)] < group[static_cast<size_t>(b)]; });
   return std::is_sorted(order.begin(), order.end()) ? std::vector<int32_t>{} : order;
 }
 
@@ -284,7 +287,8 @@ Status pack_int4(PackedMatrix& matrix, const std::vector<const LinearWeight*>& p
 }
 
 std::vector<float> pack_bias(const std::vector<const LinearWeight*>& parts, const std::vector<SourceRow>& rows) {
-  if (std::none_of(parts.begin(), parts.end(), [](const LinearWeight* part) { return part->bias.has_value(); })) return {};
+  if (std::none_of(parts.begin(), parts.end(), [](const LinearWeight* part) { return part->bias.has_value(); }))
+    return {};
   std::vector<float> bias(rows.size());
   for (size_t column = 0; column < rows.size(); ++column) {
     if (rows[column].part < 0) continue;

@@ -47,9 +47,9 @@ void multiply_tile(const uint16_t* x, int64_t ld, const uint16_t* weights, int64
 
 using MultiplyTile = void (*)(const uint16_t*, int64_t, const uint16_t*, int64_t, float*);
 constexpr MultiplyTile kMultiply[kMaxTileRows + 1] = {
-    nullptr,          multiply_tile<1>, multiply_tile<2>, multiply_tile<3>,  multiply_tile<4>,  multiply_tile<5>,
-    multiply_tile<6>, multiply_tile<7>, multiply_tile<8>, multiply_tile<9>, multiply_tile<10>, multiply_tile<11>,
-    multiply_tile<12>};
+    nullptr,           multiply_tile<1>,  multiply_tile<2>, multiply_tile<3>, multiply_tile<4>,
+    multiply_tile<5>,  multiply_tile<6>,  multiply_tile<7>, multiply_tile<8>, multiply_tile<9>,
+    multiply_tile<10>, multiply_tile<11>, multiply_tile<12>};
 
 // Rows [begin, end) x one strip, in tiles of nearly equal height.
 void multiply_rows(const uint16_t* x, int64_t ld, int64_t begin, int64_t end, const uint16_t* weights, int64_t k,
@@ -68,10 +68,18 @@ void multiply_few_int4(const PackedMatrix& matrix, int64_t strip, const uint16_t
                        const Epilogue& epilogue) {
   alignas(64) float sums[kFusedRows * kStripColumns];
   switch (rows) {
-    case 1: multiply_int4_strip<1>(matrix, strip, x, ld, sums); break;
-    case 2: multiply_int4_strip<2>(matrix, strip, x, ld, sums); break;
-    case 3: multiply_int4_strip<3>(matrix, strip, x, ld, sums); break;
-    default: multiply_int4_strip<4>(matrix, strip, x, ld, sums); break;
+    case 1:
+      multiply_int4_strip<1>(matrix, strip, x, ld, sums);
+      break;
+    case 2:
+      multiply_int4_strip<2>(matrix, strip, x, ld, sums);
+      break;
+    case 3:
+      multiply_int4_strip<3>(matrix, strip, x, ld, sums);
+      break;
+    default:
+      multiply_int4_strip<4>(matrix, strip, x, ld, sums);
+      break;
   }
   finish_rows<Bf16Storage>(epilogue, 0, rows, strip, sums, kStripColumns);
 }

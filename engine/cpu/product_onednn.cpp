@@ -81,8 +81,8 @@ std::vector<float> random_floats(int64_t count, uint64_t stream) {
   return values;
 }
 
-// Keeps the members whose rows come out as those of the largest do; if even the largest one's rows depend on their place,
-// only single rows are left.
+// Keeps the members whose rows come out as those of the largest do; if even the largest one's rows depend on their
+// place, only single rows are left.
 void keep_equal_members(MatmulFamily& family, int64_t k) {
   const std::vector<float> x = random_floats(2 * kMostRows * k, 1), weights = random_floats(k * kPairColumns, 2);
   std::vector<std::byte> scratchpad(static_cast<size_t>(family.scratchpad_bytes) + 64);
@@ -204,7 +204,8 @@ Result<std::unique_ptr<Product>> make_float_product(PackedMatrix matrix, const K
     const MatmulFamily& family = family_for(matrix.k_padded);
     return std::unique_ptr<Product>(std::make_unique<FloatProduct>(std::move(matrix), kernels, family));
   } catch (const dnnl::error& error) {
-    return internal_error(fmt::format("oneDNN cannot make a float32 product of depth {}: {}", matrix.k_padded, error.what()));
+    return internal_error(
+        fmt::format("oneDNN cannot make a float32 product of depth {}: {}", matrix.k_padded, error.what()));
   }
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 
-// Sixteen floats at a time, for whichever instruction set the including file targets. Such a file names its namespace in
-// ASSAY_ISA, opens `#pragma GCC target`, and defines ASSAY_SIMD_LEVEL (0 portable, 2 AVX2, 3 AVX-512, 4 AVX-512 BF16)
-// before the include. Everything is inlined: no function of one instruction set is ever linked into another's place.
+// Sixteen floats at a time, for whichever instruction set the including file targets. Such a file names its namespace
+// in ASSAY_ISA, opens `#pragma GCC target`, and defines ASSAY_SIMD_LEVEL (0 portable, 2 AVX2, 3 AVX-512, 4 AVX-512
+// BF16) before the include. Everything is inlined: no function of one instruction set is ever linked into another's
+// place.
 
 #include <immintrin.h>
 

@@ -27,8 +27,8 @@ class Worker {
   // Waits for the whole team.
   void barrier();
 
-  // Calls job(begin, end) over pieces of [0, count), each at most `piece` long, whoever is free taking the next, and waits
-  // for the whole team. Which worker takes a piece is chance: what a job writes may depend on its range only.
+  // Calls job(begin, end) over pieces of [0, count), each at most `piece` long, whoever is free taking the next, and
+  // waits for the whole team. Which worker takes a piece is chance: what a job writes may depend on its range only.
   template <class Job>
   void for_each(int64_t count, int64_t piece, Job&& job);
 
@@ -52,8 +52,8 @@ class Worker {
   std::byte* scratch_;
 };
 
-// Threads that walk through a forward pass together, one parallel region a pass: between stages they meet at a barrier that
-// spins a few microseconds and then sleeps, so that a loaded machine is not kept busy by waiting.
+// Threads that walk through a forward pass together, one parallel region a pass: between stages they meet at a barrier
+// that spins a few microseconds and then sleeps, so that a loaded machine is not kept busy by waiting.
 class Team {
  public:
   explicit Team(int num_threads);
@@ -73,7 +73,7 @@ class Team {
   Buffer scratch_;
   std::mutex failure_mutex_;
   std::string failure_;
-  alignas(64) std::atomic<int64_t> next_{0};        // first index of for_each that nobody took
+  alignas(64) std::atomic<int64_t> next_{0};  // first index of for_each that nobody took
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};  // barriers passed
 };

@@ -49,8 +49,8 @@ ASSAY_INLINE ColumnScales load_scales(const PackedMatrix& matrix, int64_t first)
   return scales;
 }
 
-// Nibble 0 of every lane as a weight, in float32. permutexvar looks at the low four bits of an index only, so that the other
-// nibbles of the lane need not be masked away.
+// Nibble 0 of every lane as a weight, in float32. permutexvar looks at the low four bits of an index only, so that the
+// other nibbles of the lane need not be masked away.
 template <bool Asymmetric>
 ASSAY_INLINE __m512 weigh(__m512i codes, __m512 scale, __m512 zero) {
   const __m512 values = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);

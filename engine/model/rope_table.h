@@ -11,8 +11,8 @@ namespace assay {
 // Formulas: model.md 1.1 (plain, llama3), 3.1; yarn: Peng et al. YaRN. 2023.
 std::vector<float> rope_inverse_frequencies(const RopeConfig& rope, int64_t head_dim);
 
-// Cosines and sines for positions [0, num_positions): angle = position * inv_freq in float32, times the attention factor
-// of yarn (1 otherwise). Half rotation (NeoX order): pair j is (x[j], x[j + head_dim / 2]).
+// Cosines and sines for positions [0, num_positions): angle = position * inv_freq in float32, times the attention
+// factor of yarn (1 otherwise). Half rotation (NeoX order): pair j is (x[j], x[j + head_dim / 2]).
 struct RopeTable {
   int64_t half_dim = 0;
   std::vector<float> cos;  // [num_positions, half_dim]

@@ -23,24 +23,25 @@ struct LinearWeight {
 };
 
 struct LayerWeights {
-  TensorView input_norm;           // [hidden_size]
-  LinearWeight q_proj;             // [num_heads * head_dim, hidden_size]
-  LinearWeight k_proj, v_proj;     // [num_kv_heads * head_dim, hidden_size]
-  LinearWeight o_proj;             // [hidden_size, num_heads * head_dim]
-  TensorView post_attention_norm;  // [hidden_size]
-  LinearWeight gate_proj, up_proj; // [intermediate_size, hidden_size]
-  LinearWeight down_proj;          // [hidden_size, intermediate_size]
+  TensorView input_norm;            // [hidden_size]
+  LinearWeight q_proj;              // [num_heads * head_dim, hidden_size]
+  LinearWeight k_proj, v_proj;      // [num_kv_heads * head_dim, hidden_size]
+  LinearWeight o_proj;              // [hidden_size, num_heads * head_dim]
+  TensorView post_attention_norm;   // [hidden_size]
+  LinearWeight gate_proj, up_proj;  // [intermediate_size, hidden_size]
+  LinearWeight down_proj;           // [hidden_size, intermediate_size]
 };
 
-// Every tensor of a text decoder, found, shape-checked and named once. Views into the checkpoint, which must outlive it.
+// Every tensor of a text decoder, found, shape-checked and named once. Views into the checkpoint, which must outlive
+// it.
 struct ModelWeights {
-  TensorView embed_tokens;         // [vocab_size, hidden_size]
+  TensorView embed_tokens;  // [vocab_size, hidden_size]
   std::vector<LayerWeights> layers;
-  TensorView final_norm;           // [hidden_size]
-  LinearWeight lm_head;            // [vocab_size, hidden_size]; a view of embed_tokens when the file has no head
+  TensorView final_norm;  // [hidden_size]
+  LinearWeight lm_head;   // [vocab_size, hidden_size]; a view of embed_tokens when the file has no head
   bool tied = false;
   int64_t num_parameters = 0;
-  std::string quantization;        // "none", or the scheme's text; "mixed: ..." when layers differ
+  std::string quantization;  // "none", or the scheme's text; "mixed: ..." when layers differ
 };
 
 // The canonical name of a tensor: wrappers of multimodal layouts removed (model.md 1.3), for example
@@ -48,8 +49,8 @@ struct ModelWeights {
 std::string canonical_tensor_name(std::string_view name);
 
 // Finds all tensors a ModelConfig needs, whatever layout the names have. A linear is quantized where
-// `<prefix>.weight_packed` exists. Tensors of the vision tower and projector are left alone; any other tensor that is not
-// used is reported once as a warning. Errors: bad_data naming tensor, shape found and shape expected.
+// `<prefix>.weight_packed` exists. Tensors of the vision tower and projector are left alone; any other tensor that is
+// not used is reported once as a warning. Errors: bad_data naming tensor, shape found and shape expected.
 Result<ModelWeights> build_tensor_table(const Checkpoint& checkpoint, const ModelConfig& config);
 
 // The bytes of one decoder linear by role, in the order in which quantizers and repackers walk a layer.

@@ -15,7 +15,7 @@ namespace assay {
 
 // What a tokenizer says about ids. Each function is safe from any thread and total: unknown ids are empty text.
 struct TokenTexts {
-  std::function<std::string(TokenId)> bytes;      // the raw bytes a token stands for, special tokens as their text
+  std::function<std::string(TokenId)> bytes;  // the raw bytes a token stands for, special tokens as their text
   std::function<bool(TokenId)> is_special;
   std::function<std::string(const Tokens&, bool skip_special_tokens)> decode;  // valid UTF-8
 };

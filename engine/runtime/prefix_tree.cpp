@@ -7,8 +7,8 @@
 
 namespace assay {
 
-// A run of tokens below its parent's. Where a run begins in mid-block its first block repeats, or is, the parent's last:
-// slots before the run hold the same keys and values.
+// A run of tokens below its parent's. Where a run begins in mid-block its first block repeats, or is, the parent's
+// last: slots before the run hold the same keys and values.
 struct PrefixTree::Node {
   Tokens run;
   int32_t first = 0;              // position of run[0]
@@ -131,7 +131,8 @@ PrefixTree::Node& PrefixTree::add_child(Node& parent, std::unique_ptr<Node> chil
   return added;
 }
 
-// Divides a node after its first `num_tokens` tokens; returns the upper part. A block both parts reach into is held twice.
+// Divides a node after its first `num_tokens` tokens; returns the upper part. A block both parts reach into is held
+// twice.
 PrefixTree::Node& PrefixTree::split(Node& node, int32_t num_tokens) {
   ASSAY_CHECK(num_tokens > 0 && num_tokens < node.size());
   Node& parent = *node.parent;

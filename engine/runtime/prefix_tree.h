@@ -11,10 +11,10 @@
 
 namespace assay {
 
-// A radix tree from token runs to the KV blocks that hold their keys and values, at token granularity. A match that ends
-// inside a block hands out that block for copying, so that a branch may begin anywhere while positions stay aligned to
-// blocks. The tree holds references on its blocks. Leaves no one uses are evicted oldest first, block by block.
-// A run may be inserted as soon as the batch that computes it has been planned. Not thread-safe.
+// A radix tree from token runs to the KV blocks that hold their keys and values, at token granularity. A match that
+// ends inside a block hands out that block for copying, so that a branch may begin anywhere while positions stay
+// aligned to blocks. The tree holds references on its blocks. Leaves no one uses are evicted oldest first, block by
+// block. A run may be inserted as soon as the batch that computes it has been planned. Not thread-safe.
 // Based on: Zheng et al. SGLang: efficient execution of structured language model programs. 2024 (RadixAttention).
 class PrefixTree {
  public:
@@ -31,12 +31,12 @@ class PrefixTree {
   // Marks the path as just used. The blocks carry no extra reference: take one before anything may evict.
   Match match(const Tokens& tokens, int32_t limit);
 
-  // Makes tokens[0, num_tokens) known, held in `blocks` (which cover those positions). The tree takes its own references on
-  // blocks it keeps; where a run is known already the known blocks stay.
+  // Makes tokens[0, num_tokens) known, held in `blocks` (which cover those positions). The tree takes its own
+  // references on blocks it keeps; where a run is known already the known blocks stay.
   void insert(const Tokens& tokens, int32_t num_tokens, const std::vector<KvBlockId>& blocks);
 
-  // Cuts blocks that only the tree refers to from the ends of the least recently used leaves until `wanted` blocks are free
-  // or nothing is left to cut. Returns whether `wanted` are free.
+  // Cuts blocks that only the tree refers to from the ends of the least recently used leaves until `wanted` blocks are
+  // free or nothing is left to cut. Returns whether `wanted` are free.
   bool evict(int32_t wanted);
   void clear();
   int64_t num_tokens() const { return num_tokens_; }  // known tokens, each run counted once

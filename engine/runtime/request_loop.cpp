@@ -28,8 +28,8 @@ void finish_sum(Loglikelihood& loglikelihood) {
 
 Status check_num_logprobs(int num_logprobs, int vocab_size) {
   if (num_logprobs >= 0 && num_logprobs <= vocab_size) return ok_status();
-  return invalid_argument(fmt::format("num_logprobs: {} is out of range, expected 0 to the vocabulary's {}", num_logprobs,
-                                      vocab_size));
+  return invalid_argument(
+      fmt::format("num_logprobs: {} is out of range, expected 0 to the vocabulary's {}", num_logprobs, vocab_size));
 }
 
 }  // namespace
@@ -83,9 +83,10 @@ Status RequestLoop::check(const LoglikelihoodRequest& request) const {
   ASSAY_TRY(check_num_logprobs(request.num_logprobs, options_.vocab_size));
   const size_t fed = request.context->size() + request.continuation.size() - 1;
   if (fed <= static_cast<size_t>(options_.max_model_len)) return ok_status();
-  return invalid_argument(fmt::format("context and continuation: hold {} tokens, the model takes at most {} and one more to "
-                                      "predict; shorten the context or raise --max-length",
-                                      fed + 1, options_.max_model_len));
+  return invalid_argument(
+      fmt::format("context and continuation: hold {} tokens, the model takes at most {} and one more to "
+                  "predict; shorten the context or raise --max-length",
+                  fed + 1, options_.max_model_len));
 }
 
 Status RequestLoop::check(const GenerateRequest& request) const {
@@ -93,17 +94,20 @@ Status RequestLoop::check(const GenerateRequest& request) const {
   ASSAY_TRY(check_tokens("prompt", *request.prompt));
   ASSAY_TRY(check_sampling(request.sampling));
   ASSAY_TRY(check_num_logprobs(request.sampling.num_logprobs, options_.vocab_size));
-  if (!request.sampling.stop_token_ids.empty()) ASSAY_TRY(check_tokens("stop_token_ids", request.sampling.stop_token_ids));
+  if (!request.sampling.stop_token_ids.empty())
+    ASSAY_TRY(check_tokens("stop_token_ids", request.sampling.stop_token_ids));
   if (request.prompt->size() <= static_cast<size_t>(options_.max_model_len)) return ok_status();
-  return invalid_argument(fmt::format("prompt: holds {} tokens, the model takes at most {}; shorten it or raise --max-length",
-                                      request.prompt->size(), options_.max_model_len));
+  return invalid_argument(
+      fmt::format("prompt: holds {} tokens, the model takes at most {}; shorten it or raise --max-length",
+                  request.prompt->size(), options_.max_model_len));
 }
 
 std::string RequestLoop::cache_too_small(int64_t num_tokens) const {
   const int64_t num_blocks = backend_.info().num_kv_blocks;
   if (num_tokens <= num_blocks * kKvBlockTokens) return {};
-  return fmt::format("KV cache: {} tokens need {} blocks of {} tokens, the cache has {}; raise --kv-bytes or lower --max-length",
-                     num_tokens, (num_tokens + kKvBlockTokens - 1) / kKvBlockTokens, kKvBlockTokens, num_blocks);
+  return fmt::format(
+      "KV cache: {} tokens need {} blocks of {} tokens, the cache has {}; raise --kv-bytes or lower --max-length",
+      num_tokens, (num_tokens + kKvBlockTokens - 1) / kKvBlockTokens, kKvBlockTokens, num_blocks);
 }
 
 // Who can never fit is answered now: nobody else's score may come to depend on such a sequence.
@@ -120,13 +124,14 @@ void RequestLoop::plan_queued() {
     }
   }
   std::vector<PendingGenerate> generates = std::exchange(queued_generates_, {});
-  RequestPlan plan = plan_requests(std::move(loglikelihoods), std::move(generates), options_.prefix_tree, next_sequence_);
+  RequestPlan plan =
+      plan_requests(std::move(loglikelihoods), std::move(generates), options_.prefix_tree, next_sequence_);
   stats_.tokens_minimum += plan.tokens_minimum;
   for (const auto& sequence : plan.sequences) {
     if (!sequence->generates) continue;
     generating_.at(sequence->request)
-        .samples.emplace_back(texts_, sequence->context, sequence->sampling, sequence->sample_index, options_.eos_tokens,
-                              static_cast<size_t>(options_.max_model_len));
+        .samples.emplace_back(texts_, sequence->context, sequence->sampling, sequence->sample_index,
+                              options_.eos_tokens, static_cast<size_t>(options_.max_model_len));
   }
   scheduler_.add(std::move(plan.sequences));
 }
@@ -198,7 +203,8 @@ void RequestLoop::deliver_scores(const LogitUse& use, const LogitResult& result)
     loglikelihood.is_greedy = loglikelihood.is_greedy && result.argmax == wanted.token;
     if (wanted.num_logprobs > 0) {
       const auto count = std::min(result.top.size(), static_cast<size_t>(wanted.num_logprobs));
-      loglikelihood.top_logprobs[index].assign(result.top.begin(), result.top.begin() + static_cast<std::ptrdiff_t>(count));
+      loglikelihood.top_logprobs[index].assign(result.top.begin(),
+                                               result.top.begin() + static_cast<std::ptrdiff_t>(count));
     }
     if (--found->second.missing == 0) end_scoring(wanted.request);
   }
@@ -220,7 +226,8 @@ void RequestLoop::deliver_tokens(const ScheduledBatch& plan, const std::vector<L
     tokens[i] = request.want_logits ? generations[i]->choose(result.logits)
                                     : SampledToken{result.argmax, result.argmax_logprob, result.top};
   };
-  const bool any_sampled = std::any_of(rows.begin(), rows.end(), [&](size_t i) { return plan.batch.logits[i].want_logits; });
+  const bool any_sampled =
+      std::any_of(rows.begin(), rows.end(), [&](size_t i) { return plan.batch.logits[i].want_logits; });
   parallel_for(rows.size(), choose, any_sampled ? options_.num_threads : 1);
   for (size_t i = 0; i < rows.size(); ++i) {
     Sequence& sequence = *plan.uses[rows[i]].sequence;

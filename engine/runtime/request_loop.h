@@ -15,12 +15,12 @@
 namespace assay {
 
 struct RequestLoopOptions {
-  int vocab_size = 0;           // ids a request may hold are below it
-  int max_model_len = 0;        // tokens of one sequence that may be fed
+  int vocab_size = 0;     // ids a request may hold are below it
+  int max_model_len = 0;  // tokens of one sequence that may be fed
   Tokens eos_tokens;
   int32_t max_batch_tokens = 0;
-  int32_t max_sequences = 0;    // generations in flight at once
-  int num_threads = 0;          // for sampling; 0: all
+  int32_t max_sequences = 0;  // generations in flight at once
+  int num_threads = 0;        // for sampling; 0: all
   bool prefix_tree = true;
 };
 
@@ -42,7 +42,7 @@ class RequestLoop {
 
  private:
   struct Scoring {
-    Answer answer;      // its one Loglikelihood is filled in place
+    Answer answer;        // its one Loglikelihood is filled in place
     int32_t missing = 0;  // scores not there yet
   };
   struct Generating {

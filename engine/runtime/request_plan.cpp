@@ -27,8 +27,8 @@ struct FedTokens {
   }
 };
 
-// Length of the common prefix of two equally long pieces. Whole strides are compared as bytes: shots and instructions make
-// most of these hundreds of tokens long.
+// Length of the common prefix of two equally long pieces. Whole strides are compared as bytes: shots and instructions
+// make most of these hundreds of tokens long.
 size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   constexpr size_t kStride = 64;
   size_t i = 0;
@@ -67,7 +67,8 @@ std::vector<FedTokens> fed_tokens(const std::vector<PendingLoglikelihood>& logli
   for (size_t i = 0; i < loglikelihoods.size(); ++i) {
     const LoglikelihoodRequest& request = loglikelihoods[i].request;
     ASSAY_CHECK(!request.context->empty() && !request.continuation.empty());
-    fed.push_back({request.context.get(), std::span(request.continuation).first(request.continuation.size() - 1), i, true});
+    fed.push_back(
+        {request.context.get(), std::span(request.continuation).first(request.continuation.size() - 1), i, true});
   }
   for (size_t i = 0; i < generates.size(); ++i) {
     ASSAY_CHECK(!generates[i].request.prompt->empty());

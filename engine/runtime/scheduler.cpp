@@ -11,8 +11,9 @@ namespace {
 
 template <class Sequences>
 void insert_by_id(Sequences& sequences, std::unique_ptr<Sequence> sequence) {
-  const auto place = std::upper_bound(sequences.begin(), sequences.end(), sequence->id,
-                                      [](int64_t id, const std::unique_ptr<Sequence>& other) { return id < other->id; });
+  const auto place =
+      std::upper_bound(sequences.begin(), sequences.end(), sequence->id,
+                       [](int64_t id, const std::unique_ptr<Sequence>& other) { return id < other->id; });
   sequences.insert(place, std::move(sequence));
 }
 
@@ -127,8 +128,8 @@ void Scheduler::begin(std::unique_ptr<Sequence> sequence, const PrefixTree::Matc
   insert_by_id(running_, std::move(sequence));
 }
 
-// A new block whose first slots hold what those of `from` hold: copied where an earlier batch filled them, written a second
-// time where this batch does.
+// A new block whose first slots hold what those of `from` hold: copied where an earlier batch filled them, written a
+// second time where this batch does.
 KvBlockId Scheduler::branch(KvBlockId from, int32_t num_slots, Batch& batch) {
   const KvBlockId to = blocks_.allocate();
   ASSAY_CHECK_LE(0, to);

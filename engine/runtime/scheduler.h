@@ -33,14 +33,15 @@ struct ScheduledBatch {
   std::vector<Sequence*> sequences;  // one a segment: whose rows it holds
 };
 
-// Picks the next batch: decoding sequences first (one token each), then those in mid-prompt, then waiting ones in order,
-// chunked to the token budget. What a batch computes is known to the prefix tree as soon as it is planned, so neighbors in
-// one batch share it: whole blocks by reference; a block they share in part by a copy of the slots computed earlier and by
-// extra writes of the rows computed now. Finished loglikelihood sequences leave their KV in the prefix tree.
+// Picks the next batch: decoding sequences first (one token each), then those in mid-prompt, then waiting ones in
+// order, chunked to the token budget. What a batch computes is known to the prefix tree as soon as it is planned, so
+// neighbors in one batch share it: whole blocks by reference; a block they share in part by a copy of the slots
+// computed earlier and by extra writes of the rows computed now. Finished loglikelihood sequences leave their KV in the
+// prefix tree.
 //
-// When blocks run out, tree leaves are evicted; if that is not enough the youngest sequence is preempted: its blocks go back
-// and its tokens so far become its prompt. The oldest sequence can always take what all others hold, so every batch moves
-// someone forward. A sequence that cannot fit the cache even alone is handed back in `rejected`.
+// When blocks run out, tree leaves are evicted; if that is not enough the youngest sequence is preempted: its blocks go
+// back and its tokens so far become its prompt. The oldest sequence can always take what all others hold, so every
+// batch moves someone forward. A sequence that cannot fit the cache even alone is handed back in `rejected`.
 // Bookkeeping only; not thread-safe. Every batch of next() is answered by complete() or abandon() before the next.
 // Based on: Yu et al. Orca. 2022 (iteration-level batching); Agrawal et al. Sarathi-Serve. 2024 (chunked prefill).
 class Scheduler {
@@ -52,10 +53,11 @@ class Scheduler {
   bool idle() const;
   // The next batch; empty (no rows) only when idle or when all that was left got rejected.
   ScheduledBatch next();
-  // After the batch ran: KV of its rows is valid, sequences advance. Scoring sequences with nothing left are finished; they
-  // stay alive until take_finished().
+  // After the batch ran: KV of its rows is valid, sequences advance. Scoring sequences with nothing left are finished;
+  // they stay alive until take_finished().
   void complete(const ScheduledBatch& batch);
-  // The batch did not run: everything is as before it was planned, save that the prefix tree has forgotten what it knew.
+  // The batch did not run: everything is as before it was planned, save that the prefix tree has forgotten what it
+  // knew.
   void abandon(const ScheduledBatch& batch);
   // The caller sampled a token for a decoding sequence: appends it.
   void append_token(Sequence& sequence, TokenId token);
@@ -104,7 +106,7 @@ class Scheduler {
   std::vector<Sequence*> admitted_;  // by the batch being planned
   bool preempted_ = false;           // by the batch being planned
   std::unordered_map<KvBlockId, SlotRows> slot_rows_;
-  Tokens tokens_;                    // scratch: one sequence's tokens in one piece
+  Tokens tokens_;  // scratch: one sequence's tokens in one piece
   int64_t num_preemptions_ = 0;
   int64_t num_tokens_scheduled_ = 0;
 };

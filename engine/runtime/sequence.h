@@ -10,8 +10,8 @@
 
 namespace assay {
 
-// One place where a scored continuation token is wanted: row `position` predicts target `token`, which is number `index` of
-// request `request`'s continuation.
+// One place where a scored continuation token is wanted: row `position` predicts target `token`, which is number
+// `index` of request `request`'s continuation.
 struct WantedScore {
   int32_t position = 0;
   TokenId token = 0;
@@ -22,10 +22,10 @@ struct WantedScore {
 
 enum class SequenceState : uint8_t { waiting, prefilling, decoding, finished };
 
-// One run of tokens on its way through the model: the fed tokens of one or more loglikelihood requests, or one sample of a
-// generate request with its output appended.
+// One run of tokens on its way through the model: the fed tokens of one or more loglikelihood requests, or one sample
+// of a generate request with its output appended.
 struct Sequence {
-  int64_t id = 0;                   // ascending in the order to run them
+  int64_t id = 0;  // ascending in the order to run them
   SequenceState state = SequenceState::waiting;
   SharedTokens context;             // shared head of the tokens
   Tokens tail;                      // what follows it: continuation without its last token, or generated tokens

@@ -65,8 +65,8 @@ void keep_top_k(std::vector<Candidate>& candidates, int top_k) {
   std::erase_if(candidates, [&](const Candidate& c) { return c.logit < lowest; });
 }
 
-// Dropping from the low end while the dropped sum is <= 1 - p is keeping from the high end until the kept sum is >= p. A heap
-// hands out the high end without sorting what is dropped.
+// Dropping from the low end while the dropped sum is <= 1 - p is keeping from the high end until the kept sum is >= p.
+// A heap hands out the high end without sorting what is dropped.
 void keep_top_p(std::vector<Candidate>& candidates, float top_p) {
   if (top_p >= 1.0f) return;
   const double total = std::accumulate(candidates.begin(), candidates.end(), 0.0,
@@ -75,12 +75,14 @@ void keep_top_p(std::vector<Candidate>& candidates, float top_p) {
   std::make_heap(candidates.begin(), candidates.end(), less_likely);
   auto heap_end = candidates.end();
   double kept = 0;
-  while (heap_end != candidates.begin() && (heap_end == candidates.end() || kept < static_cast<double>(top_p) * total)) {
+  while (heap_end != candidates.begin() &&
+         (heap_end == candidates.end() || kept < static_cast<double>(top_p) * total)) {
     std::pop_heap(candidates.begin(), heap_end, less_likely);
     kept += (--heap_end)->weight;
   }
   candidates.erase(candidates.begin(), heap_end);
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
 }
 
 std::vector<Candidate> filtered(std::span<const float> logits, const SamplingParams& params) {
@@ -93,8 +95,8 @@ std::vector<Candidate> filtered(std::span<const float> logits, const SamplingPar
 
 // Uniform in (0, 1].
 double race_draw(const SamplingParams& params, int sample_index, uint64_t position, TokenId token) {
-  const uint64_t bits = random_bits(params.seed, static_cast<uint64_t>(sample_index),
-                                    position << 32 | static_cast<uint32_t>(token));
+  const uint64_t bits =
+      random_bits(params.seed, static_cast<uint64_t>(sample_index), position << 32 | static_cast<uint32_t>(token));
   return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53;
 }
 
@@ -159,13 +161,15 @@ Status check_sampling(const SamplingParams& params) {
   if (params.temperature != 0.0f && !within(params.temperature, 1e-5f, kMost))
     return out_of_range("temperature", params.temperature, "0 (greedy), or 0.00001 to 1000000");
   if (params.top_k < 0) return out_of_range("top_k", params.top_k, "0 (off) or more");
-  if (!within(params.top_p, 0, 1) || params.top_p == 0) return out_of_range("top_p", params.top_p, "above 0, at most 1");
+  if (!within(params.top_p, 0, 1) || params.top_p == 0)
+    return out_of_range("top_p", params.top_p, "above 0, at most 1");
   if (!within(params.min_p, 0, 1)) return out_of_range("min_p", params.min_p, "0 to 1");
   if (!within(params.repetition_penalty, 0, kMost) || params.repetition_penalty == 0)
     return out_of_range("repetition_penalty", params.repetition_penalty, "above 0, at most 1000000");
   if (!within(params.frequency_penalty, -2, 2))
     return out_of_range("frequency_penalty", params.frequency_penalty, "-2 to 2");
-  if (!within(params.presence_penalty, -2, 2)) return out_of_range("presence_penalty", params.presence_penalty, "-2 to 2");
+  if (!within(params.presence_penalty, -2, 2))
+    return out_of_range("presence_penalty", params.presence_penalty, "-2 to 2");
   if (params.max_tokens < 1) return out_of_range("max_tokens", params.max_tokens, "1 or more");
   if (params.min_tokens < 0 || params.min_tokens > params.max_tokens)
     return out_of_range("min_tokens", params.min_tokens, fmt::format("0 to max_tokens ({})", params.max_tokens));
@@ -173,7 +177,8 @@ Status check_sampling(const SamplingParams& params) {
     return out_of_range("num_samples", params.num_samples, fmt::format("1 to {}", kMaxSamples));
   if (params.num_logprobs < 0) return out_of_range("num_logprobs", params.num_logprobs, "0 or more");
   for (const std::string& stop : params.stop) {
-    if (stop.empty()) return invalid_argument("sampling.stop: holds an empty string, expected text of at least one byte");
+    if (stop.empty())
+      return invalid_argument("sampling.stop: holds an empty string, expected text of at least one byte");
   }
   return ok_status();
 }
@@ -226,7 +231,8 @@ std::vector<float> filtered_probabilities(std::span<const float> logits, const S
   const std::vector<Candidate> candidates = filtered(logits, params);
   double total = 0;
   for (const Candidate& c : candidates) total += c.weight;
-  for (const Candidate& c : candidates) probabilities[static_cast<size_t>(c.token)] = static_cast<float>(c.weight / total);
+  for (const Candidate& c : candidates)
+    probabilities[static_cast<size_t>(c.token)] = static_cast<float>(c.weight / total);
   return probabilities;
 }
 

@@ -17,20 +17,21 @@ bool needs_logits(const SamplingParams& params, int32_t num_generated);
 
 struct SampledToken {
   TokenId token = 0;
-  float logprob = 0;                   // from the unmodified logits
-  std::vector<TokenLogprob> top;       // num_logprobs of them, from the unmodified logits
+  float logprob = 0;              // from the unmodified logits
+  std::vector<TokenLogprob> top;  // num_logprobs of them, from the unmodified logits
 };
 
-// Chooses a token from one row of logits. `history` is prompt and output tokens, `num_prompt` how many of them are prompt;
-// the new token's position is history.size(). `barred` ids are excluded first (end-of-sequence ids before min_tokens).
+// Chooses a token from one row of logits. `history` is prompt and output tokens, `num_prompt` how many of them are
+// prompt; the new token's position is history.size(). `barred` ids are excluded first (end-of-sequence ids before
+// min_tokens).
 // Deterministic: equal logits, parameters, sample_index and history length give the same token in any batch.
-// Order of operations as in request.h; filters as vLLM defines them (model.md 7.1): min_p keeps p >= min_p * p_max; top_k keeps
-// everything >= the k-th value; top_p drops the ascending prefix whose cumulative probability is <= 1 - p, among equal values
-// higher ids first.
+// Order of operations as in request.h; filters as vLLM defines them (model.md 7.1): min_p keeps p >= min_p * p_max;
+// top_k keeps everything >= the k-th value; top_p drops the ascending prefix whose cumulative probability is <= 1 - p,
+// among equal values higher ids first.
 //
-// The draw is a race: every surviving id v waits -ln(u) / p(v), u from random_bits(seed, sample_index, position << 32 | v), and
-// the first to arrive wins. So P(v) = p(v), and two models that see the same text share their luck id by id: a small
-// difference of their probabilities changes few tokens.
+// The draw is a race: every surviving id v waits -ln(u) / p(v), u from random_bits(seed, sample_index, position << 32 |
+// v), and the first to arrive wins. So P(v) = p(v), and two models that see the same text share their luck id by id: a
+// small difference of their probabilities changes few tokens.
 SampledToken sample_token(std::span<const float> logits, const SamplingParams& params, int sample_index,
                           const Tokens& history, int32_t num_prompt, const Tokens& barred);
 

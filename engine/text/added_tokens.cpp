@@ -46,7 +46,8 @@ Result<AddedTokenMatcher> AddedTokenMatcher::make(const std::vector<AddedToken>&
   matcher.nodes_.emplace_back();
   for (size_t i = 0; i < tokens.size(); ++i) matcher.insert(contents[i], static_cast<int32_t>(i));
   matcher.root_child_.assign(256, -1);
-  for (int32_t child = matcher.nodes_[0].child; child >= 0; child = matcher.nodes_[static_cast<size_t>(child)].sibling) {
+  for (int32_t child = matcher.nodes_[0].child; child >= 0;
+       child = matcher.nodes_[static_cast<size_t>(child)].sibling) {
     matcher.root_child_[static_cast<unsigned char>(matcher.nodes_[static_cast<size_t>(child)].byte)] = child;
   }
   if (std::any_of(tokens.begin(), tokens.end(), [](const AddedToken& token) { return token.single_word; })) {
@@ -57,7 +58,8 @@ Result<AddedTokenMatcher> AddedTokenMatcher::make(const std::vector<AddedToken>&
 
 int32_t AddedTokenMatcher::child_of(int32_t node, char byte) const {
   int32_t child = nodes_[static_cast<size_t>(node)].child;
-  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte) child = nodes_[static_cast<size_t>(child)].sibling;
+  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte)
+    child = nodes_[static_cast<size_t>(child)].sibling;
   return child;
 }
 
@@ -88,7 +90,9 @@ AddedTokenMatcher::Match AddedTokenMatcher::longest_at(std::string_view text, si
 }
 
 bool AddedTokenMatcher::stands_alone(std::string_view text, size_t begin, size_t end) const {
-  const auto starts_with_word = [&](std::string_view rest) { return word_start_->matches_prefix(rest).value_or(false); };
+  const auto starts_with_word = [&](std::string_view rest) {
+    return word_start_->matches_prefix(rest).value_or(false);
+  };
   if (begin > 0) {
     const size_t previous = last_char_begin(text.substr(0, begin));
     if (starts_with_word(text.substr(previous, begin - previous))) return false;

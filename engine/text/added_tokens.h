@@ -24,7 +24,8 @@ class AddedTokenMatcher {
 
   AddedTokenMatcher() = default;
   // `contents[i]` is the text that tokens[i] is found by; empty ones are never found. Errors: internal only.
-  static Result<AddedTokenMatcher> make(const std::vector<AddedToken>& tokens, const std::vector<std::string>& contents);
+  static Result<AddedTokenMatcher> make(const std::vector<AddedToken>& tokens,
+                                        const std::vector<std::string>& contents);
 
   bool empty() const { return nodes_.size() <= 1; }
   // Appends the segments of `text`, in order; a token's segment holds the white space that it takes along. With

@@ -102,7 +102,8 @@ TokenId TokenTable::find(std::string_view content) const {
   const uint64_t hash = hash64(content);
   const size_t mask = slots_.size() - 1;
   for (size_t i = hash & mask; slots_[i].id >= 0; i = (i + 1) & mask) {
-    if (slots_[i].hash == static_cast<uint32_t>(hash >> 32) && this->content(slots_[i].id) == content) return slots_[i].id;
+    if (slots_[i].hash == static_cast<uint32_t>(hash >> 32) && this->content(slots_[i].id) == content)
+      return slots_[i].id;
   }
   return -1;
 }
@@ -202,14 +203,16 @@ void Bpe::split_into_symbols(std::string_view piece, BpeScratch& scratch) const 
   for (size_t i = 0, length = 1; i < piece.size(); i += length) {
     length = model_.bytes ? 1 : decode_valid(piece, i).length;
     const std::string_view character = piece.substr(i, length);
-    const TokenId token = model_.bytes ? byte_symbols_[static_cast<unsigned char>(piece[i])] : model_.tokens.find(character);
+    const TokenId token =
+        model_.bytes ? byte_symbols_[static_cast<unsigned char>(piece[i])] : model_.tokens.find(character);
     if (token >= 0) {
       if (unknown_waits) add_symbol(model_.unk_token, scratch);
       unknown_waits = false;
       add_symbol(token, scratch);
       continue;
     }
-    if (model_.byte_fallback && add_fallback(model_.bytes ? byte_level_encode(character) : character, scratch)) continue;
+    if (model_.byte_fallback && add_fallback(model_.bytes ? byte_level_encode(character) : character, scratch))
+      continue;
     if (model_.unk_token < 0) continue;
     if (unknown_waits && !model_.fuse_unk) add_symbol(model_.unk_token, scratch);
     unknown_waits = true;

@@ -22,8 +22,8 @@ class TokenTable {
   // The same, but find() will not see it: for contents that no text can reach.
   bool add_hidden(TokenId id, std::string_view content);
 
-  TokenId find(std::string_view content) const;        // -1: none
-  std::string_view content(TokenId id) const;           // empty for ids without a token
+  TokenId find(std::string_view content) const;                 // -1: none
+  std::string_view content(TokenId id) const;                   // empty for ids without a token
   int size() const { return static_cast<int>(spans_.size()); }  // largest id + 1
 
  private:
@@ -120,8 +120,8 @@ class Bpe {
   void merge_all(BpeScratch& scratch) const;
 
   BpeModel model_;
-  std::array<TokenId, 256> byte_symbols_;    // bytes: the token of each byte
-  std::array<TokenId, 256> fallback_;        // <0xHH>
+  std::array<TokenId, 256> byte_symbols_;  // bytes: the token of each byte
+  std::array<TokenId, 256> fallback_;      // <0xHH>
   // Most pieces are words with a token of their own that their merges do reach. Whether a token is such a one is found
   // out when it is first met: 0 unknown, 1 yes, 2 no.
   mutable std::vector<std::atomic<uint8_t>> whole_;

@@ -23,9 +23,7 @@ const std::vector<uint8_t>& class_table() {
 
 }  // namespace
 
-CharClass char_class(char32_t c) {
-  return c < kNumCodePoints ? static_cast<CharClass>(class_table()[c]) : kOther;
-}
+CharClass char_class(char32_t c) { return c < kNumCodePoints ? static_cast<CharClass>(class_table()[c]) : kOther; }
 
 void classify_bytes(std::string_view text, std::vector<uint8_t>& classes) {
   const uint8_t* table = class_table().data();

@@ -7,10 +7,9 @@
 
 namespace assay {
 
-// What split patterns ask of a character. Each code point has exactly one class; a class is one bit, so that sets of them
-// are masks.
-// Source: Unicode Character Database 16.0, which is what the regular expressions of Hugging Face tokenizers follow. (The
-// PCRE2 of a system may know an older version: it then takes newer characters for unassigned.)
+// What split patterns ask of a character. Each code point has exactly one class; a class is one bit, so that sets of
+// them are masks. Source: Unicode Character Database 16.0, which is what the regular expressions of Hugging Face
+// tokenizers follow. (The PCRE2 of a system may know an older version: it then takes newer characters for unassigned.)
 enum CharClass : uint8_t {
   kOther = 0x01,
   kUpper = 0x02,    // Lu, Lt

@@ -49,18 +49,21 @@ Result<std::optional<std::string>> template_of_config(const Json& config, std::s
 Result<std::string> final_text(const Json& messages) {
   const Json* content = messages.size() > 0 ? messages.as_array().back().find("content") : nullptr;
   if (content && content->is_array() && content->size() > 0) content = content->as_array().back().find("text");
-  if (!content || !content->is_string()) return invalid_argument("continue_final_message: the last message has no text to continue");
+  if (!content || !content->is_string())
+    return invalid_argument("continue_final_message: the last message has no text to continue");
   return content->as_string();
 }
 
-// A mark that no text holds finds the end of the final message wherever the template moved it. Its last character is a space, which
-// templates that trim contents take away: then the space before the mark goes too, as Transformers does it.
+// A mark that no text holds finds the end of the final message wherever the template moved it. Its last character is a
+// space, which templates that trim contents take away: then the space before the mark goes too, as Transformers does
+// it.
 constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 Result<std::string> cut_at_mark(std::string rendered, const std::string& text) {
   const size_t at = rendered.rfind(py_strip(kMark));
   if (at == std::string::npos || rendered.find(py_strip(text)) == std::string::npos) {
-    return bad_data("continue_final_message: the template does not print the last message's text, so there is nothing to continue");
+    return bad_data(
+        "continue_final_message: the template does not print the last message's text, so there is nothing to continue");
   }
   const bool untrimmed = rendered.compare(at, kMark.size(), kMark) == 0;
   rendered.resize(at);
@@ -105,12 +108,14 @@ Result<std::optional<ChatTemplate>> ChatTemplate::open(const Path& folder) {
   return std::optional<ChatTemplate>(std::move(made));
 }
 
-Result<ChatTemplate> ChatTemplate::from_text(std::string text, std::map<std::string, std::string> special_tokens, std::string_view name) {
+Result<ChatTemplate> ChatTemplate::from_text(std::string text, std::map<std::string, std::string> special_tokens,
+                                             std::string_view name) {
   ASSAY_ASSIGN(JinjaTemplate compiled, JinjaTemplate::parse(text, name));
   return ChatTemplate(std::move(text), std::move(special_tokens), std::move(compiled));
 }
 
-Result<std::string> ChatTemplate::render(const Json& messages, const ChatRenderOptions& options, int64_t now_utc_us) const {
+Result<std::string> ChatTemplate::render(const Json& messages, const ChatRenderOptions& options,
+                                         int64_t now_utc_us) const {
   if (!messages.is_array()) return invalid_argument("chat messages: expected a list");
   if (options.continue_final_message && options.add_generation_prompt) {
     return invalid_argument("continue_final_message and add_generation_prompt exclude each other");
@@ -133,9 +138,11 @@ Result<std::string> ChatTemplate::render(const Json& messages, const ChatRenderO
   return cut_at_mark(std::move(rendered), text);
 }
 
-Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages, const ChatRenderOptions& options, int64_t now_utc_us) const {
+Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages, const ChatRenderOptions& options,
+                                         int64_t now_utc_us) const {
   Json list = Json::array();
-  for (const ChatMessage& message : messages) list.push_back(Json::object().set("role", message.role).set("content", message.content));
+  for (const ChatMessage& message : messages)
+    list.push_back(Json::object().set("role", message.role).set("content", message.content));
   return render(list, options, now_utc_us);
 }
 

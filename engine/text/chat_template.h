@@ -21,14 +21,16 @@ struct ChatRenderOptions {
 // A checkpoint's chat template with the special tokens it may print. Immutable, thread-safe.
 class ChatTemplate {
  public:
-  // Looks for chat_template.jinja, then chat_template.json, then tokenizer_config.json's chat_template (a string, or a list
-  // of named ones: "default"). nullopt when there is none. Errors: bad_data when it does not parse.
+  // Looks for chat_template.jinja, then chat_template.json, then tokenizer_config.json's chat_template (a string, or a
+  // list of named ones: "default"). nullopt when there is none. Errors: bad_data when it does not parse.
   static Result<std::optional<ChatTemplate>> open(const Path& folder);
-  static Result<ChatTemplate> from_text(std::string text, std::map<std::string, std::string> special_tokens, std::string_view name);
+  static Result<ChatTemplate> from_text(std::string text, std::map<std::string, std::string> special_tokens,
+                                        std::string_view name);
 
   // `messages` is an array of {role, content, ...} objects.
   Result<std::string> render(const Json& messages, const ChatRenderOptions& options, int64_t now_utc_us) const;
-  Result<std::string> render(const std::vector<ChatMessage>& messages, const ChatRenderOptions& options, int64_t now_utc_us) const;
+  Result<std::string> render(const std::vector<ChatMessage>& messages, const ChatRenderOptions& options,
+                             int64_t now_utc_us) const;
 
   const std::string& text() const { return text_; }
 

@@ -14,10 +14,10 @@ namespace assay {
 
 // What a rendering may cost; exceeding any is an error, never a hang.
 struct JinjaLimits {
-  int64_t max_steps = 5'000'000;            // evaluated nodes
+  int64_t max_steps = 5'000'000;  // evaluated nodes
   size_t max_output_bytes = 16 << 20;
-  size_t max_value_bytes = 16 << 20;        // one string, list or repetition
-  int max_depth = 100;                      // nesting of syntax, calls and values
+  size_t max_value_bytes = 16 << 20;  // one string, list or repetition
+  int max_depth = 100;                // nesting of syntax, calls and values
 };
 
 // Globals beyond the variables: the clock that strftime_now sees.
@@ -26,9 +26,9 @@ struct JinjaEnvironment {
   JinjaLimits limits;
 };
 
-// The Jinja that chat templates really use (model.md 5.4): trim_blocks and lstrip_blocks on, loop controls, `generation`
-// blocks, Python value semantics, immutable values. Names it does not know are errors that say line and name.
-// Immutable after parse(); render() is thread-safe.
+// The Jinja that chat templates really use (model.md 5.4): trim_blocks and lstrip_blocks on, loop controls,
+// `generation` blocks, Python value semantics, immutable values. Names it does not know are errors that say line and
+// name. Immutable after parse(); render() is thread-safe.
 class JinjaTemplate {
  public:
   // Errors: bad_data "<name> line N: ..."; unsupported for constructs outside the subset.
@@ -37,8 +37,8 @@ class JinjaTemplate {
   JinjaTemplate& operator=(JinjaTemplate&&) noexcept;
   ~JinjaTemplate();
 
-  // `variables` is an object: its members are the template's variables. Errors: bad_data with line and reason; a template's
-  // own raise_exception(message) gives that message.
+  // `variables` is an object: its members are the template's variables. Errors: bad_data with line and reason; a
+  // template's own raise_exception(message) gives that message.
   Result<std::string> render(const Json& variables, const JinjaEnvironment& environment) const;
 
  private:

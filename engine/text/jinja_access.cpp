@@ -107,7 +107,8 @@ std::optional<Value> plain_attribute(const Value& object, std::string_view name)
       if (name == "real") return object;
       if (name == "imag") return Value::real(0);
       return std::nullopt;
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -152,7 +153,8 @@ Result<std::optional<Value>> python_item(Runtime& runtime, const Value& object, 
       ASSAY_ASSIGN(const Value* value, object.as_dict().find(runtime, key));
       return value == nullptr ? std::optional<Value>() : std::optional(*value);
     }
-    default: return std::optional<Value>();
+    default:
+      return std::optional<Value>();
   }
 }
 
@@ -195,7 +197,8 @@ Result<Value> get_item(Runtime& runtime, const Value& object, const Value& key) 
   return no_item(runtime, object, key);
 }
 
-Result<Value> get_slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
+Result<Value> get_slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+                        const Value& step) {
   if (object.is(Kind::undefined)) return bad_data(object.undefined_reason());
   const bool can_slice = object.is_sequence() || object.is(Kind::string) || object.is(Kind::range);
   if (!can_slice) return bad_data(fmt::format("'{}' object cannot be sliced", type_name(object)));
@@ -211,7 +214,8 @@ Result<Value> get_slice(Runtime& runtime, const Value& object, const Value& star
   if (object.is(Kind::range)) return slice_of_range(object.as_range(), plan);
   ASSAY_TRY(runtime.charge(plan.count));
   Values items;
-  for (int64_t i = 0; i < plan.count; ++i) items.push_back(object.as_items()[static_cast<size_t>(plan.start + i * plan.step)]);
+  for (int64_t i = 0; i < plan.count; ++i)
+    items.push_back(object.as_items()[static_cast<size_t>(plan.start + i * plan.step)]);
   return object.is(Kind::list) ? Value::list(runtime, std::move(items)) : Value::tuple(runtime, std::move(items));
 }
 

@@ -14,7 +14,8 @@ Result<Value> get_attribute(Runtime& runtime, const Value& object, std::string_v
 Result<Value> get_item(Runtime& runtime, const Value& object, const Value& key);            // item, else attribute
 
 // Absent bounds are none. Errors: bad_data for values that cannot be sliced, bounds that are no integers, a step of 0.
-Result<Value> get_slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);
+Result<Value> get_slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+                        const Value& step);
 
 // A path of attributes ("function.name", 0) as filters take it, followed item by item.
 class AttributePath {

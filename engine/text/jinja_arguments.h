@@ -19,7 +19,8 @@ struct Parameter {
 // Errors: bad_data naming the callee for too many, unknown, doubled and absent arguments.
 Result<Values> bind(std::string_view callee, const Arguments& arguments, std::initializer_list<Parameter> parameters);
 // The same for methods that take no names.
-Result<Values> bind_positional(std::string_view callee, const Arguments& arguments, std::initializer_list<Parameter> parameters);
+Result<Values> bind_positional(std::string_view callee, const Arguments& arguments,
+                               std::initializer_list<Parameter> parameters);
 
 // The value of an argument as what a callee needs. Errors: bad_data naming the callee and the type found.
 Result<int64_t> want_integer(std::string_view callee, const Value& value);  // booleans are 0 and 1

@@ -33,32 +33,81 @@ struct CallArguments {
 
 enum class BinaryOp : uint8_t { add, subtract, multiply, divide, floor_divide, modulo, power };
 
-struct LiteralExpr { Value value; };
-struct NameExpr { std::string name; Slot slot; };
-struct TupleExpr { ExprList items; };
-struct ListExpr { ExprList items; };
-struct DictExpr { std::vector<std::pair<ExprPtr, ExprPtr>> items; };
-struct ConditionalExpr { ExprPtr condition, then, otherwise; };  // otherwise may be absent
-struct LogicExpr { bool is_and; ExprList operands; };
-struct NotExpr { ExprPtr operand; };
-struct CompareExpr { ExprPtr first; std::vector<std::pair<CompareOp, ExprPtr>> rest; };
-struct BinaryExpr { ExprPtr first; std::vector<std::pair<BinaryOp, ExprPtr>> rest; };  // left to right
-struct SignExpr { bool negative; ExprPtr operand; };
-struct ConcatExpr { ExprList operands; };
-struct AttributeExpr { ExprPtr object; std::string name; };
-struct SubscriptExpr { ExprPtr object, index; };
-struct SliceExpr { ExprPtr object, start, stop, step; };  // the last three may be absent
-struct CallExpr { ExprPtr callee; CallArguments arguments; };
-struct FilterExpr { ExprPtr input; std::string name; CallArguments arguments; const Filter* filter = nullptr; };
-struct TestExpr { ExprPtr input; std::string name; CallArguments arguments; const Test* test = nullptr; };
+struct LiteralExpr {
+  Value value;
+};
+struct NameExpr {
+  std::string name;
+  Slot slot;
+};
+struct TupleExpr {
+  ExprList items;
+};
+struct ListExpr {
+  ExprList items;
+};
+struct DictExpr {
+  std::vector<std::pair<ExprPtr, ExprPtr>> items;
+};
+struct ConditionalExpr {
+  ExprPtr condition, then, otherwise;
+};  // otherwise may be absent
+struct LogicExpr {
+  bool is_and;
+  ExprList operands;
+};
+struct NotExpr {
+  ExprPtr operand;
+};
+struct CompareExpr {
+  ExprPtr first;
+  std::vector<std::pair<CompareOp, ExprPtr>> rest;
+};
+struct BinaryExpr {
+  ExprPtr first;
+  std::vector<std::pair<BinaryOp, ExprPtr>> rest;
+};  // left to right
+struct SignExpr {
+  bool negative;
+  ExprPtr operand;
+};
+struct ConcatExpr {
+  ExprList operands;
+};
+struct AttributeExpr {
+  ExprPtr object;
+  std::string name;
+};
+struct SubscriptExpr {
+  ExprPtr object, index;
+};
+struct SliceExpr {
+  ExprPtr object, start, stop, step;
+};  // the last three may be absent
+struct CallExpr {
+  ExprPtr callee;
+  CallArguments arguments;
+};
+struct FilterExpr {
+  ExprPtr input;
+  std::string name;
+  CallArguments arguments;
+  const Filter* filter = nullptr;
+};
+struct TestExpr {
+  ExprPtr input;
+  std::string name;
+  CallArguments arguments;
+  const Test* test = nullptr;
+};
 struct CapturedExpr {};  // the text that a filter or set block has rendered
 
 struct Expr {
   int line = 0;
   int height = 1;  // of this tree
   std::variant<LiteralExpr, NameExpr, TupleExpr, ListExpr, DictExpr, ConditionalExpr, LogicExpr, NotExpr, CompareExpr,
-               BinaryExpr, SignExpr, ConcatExpr, AttributeExpr, SubscriptExpr, SliceExpr, CallExpr, FilterExpr, TestExpr,
-               CapturedExpr>
+               BinaryExpr, SignExpr, ConcatExpr, AttributeExpr, SubscriptExpr, SliceExpr, CallExpr, FilterExpr,
+               TestExpr, CapturedExpr>
       node;
 };
 
@@ -88,9 +137,16 @@ struct ScopeLayout {
   bool outlives_statement = false;  // a macro is defined in it, which may be called later
 };
 
-struct OutputStmt { ExprList values; };
-struct TextStmt { std::string text; };
-struct IfStmt { std::vector<std::pair<ExprPtr, Block>> branches; Block otherwise; };
+struct OutputStmt {
+  ExprList values;
+};
+struct TextStmt {
+  std::string text;
+};
+struct IfStmt {
+  std::vector<std::pair<ExprPtr, Block>> branches;
+  Block otherwise;
+};
 
 struct ForStmt {
   Target target, test_target;  // the same names, in the scope of the body and in that of the test
@@ -102,8 +158,16 @@ struct ForStmt {
   ScopeLayout body_scope, test_scope, otherwise_scope;
 };
 
-struct SetStmt { Target target; ExprPtr value; };
-struct SetBlockStmt { Target target; Block body; ExprPtr value; ScopeLayout scope; };  // value: CapturedExpr or filters on it
+struct SetStmt {
+  Target target;
+  ExprPtr value;
+};
+struct SetBlockStmt {
+  Target target;
+  Block body;
+  ExprPtr value;
+  ScopeLayout scope;
+};  // value: CapturedExpr or filters on it
 
 struct MacroNode {
   std::string name;  // empty: the caller of a call block
@@ -117,11 +181,27 @@ struct MacroNode {
   Slot caller_slot, kwargs_slot, varargs_slot;
 };
 
-struct MacroStmt { MacroNode macro; Slot slot; };
-struct CallBlockStmt { MacroNode macro; ExprPtr call; };
-struct GenerationStmt { MacroNode macro; };
-struct FilterBlockStmt { Block body; ExprPtr value; ScopeLayout scope; };
-struct WithStmt { std::vector<std::pair<Target, ExprPtr>> assignments; Block body; ScopeLayout scope; };
+struct MacroStmt {
+  MacroNode macro;
+  Slot slot;
+};
+struct CallBlockStmt {
+  MacroNode macro;
+  ExprPtr call;
+};
+struct GenerationStmt {
+  MacroNode macro;
+};
+struct FilterBlockStmt {
+  Block body;
+  ExprPtr value;
+  ScopeLayout scope;
+};
+struct WithStmt {
+  std::vector<std::pair<Target, ExprPtr>> assignments;
+  Block body;
+  ScopeLayout scope;
+};
 struct BreakStmt {};
 struct ContinueStmt {};
 

@@ -5,12 +5,15 @@
 #include "engine/base/status.h"
 #include "engine/text/jinja_ast.h"
 #include "engine/text/jinja_runtime.h"
-#include "engine/text/jinja_value.h"
 
 namespace assay::jinja {
 
-// Renders a parsed template. `variables` are the template's own; a name that is neither among them nor a global is undefined.
-// Errors: bad_data or unsupported, "line N: reason"; what raise_exception() was given is the reason.
-Result<std::string> render_template(const Template& parsed, const Dict& variables, Runtime& runtime);
+struct Rendering {
+  Result<std::string> text;
+  int error_line = 0;  // where it failed; 0 when it did not
+};
+
+// Walks a template with `variables` (a dict) at hand. Recursion is bounded by the runtime's depth limits.
+Rendering evaluate(const Template& parsed, const Value& variables, Runtime& runtime);
 
 }  // namespace assay::jinja

@@ -28,7 +28,8 @@ int depth_with(const Value& input, const Arguments& arguments) {
 // Walks its input only once it is asked: like a generator, it does nothing, and fails at nothing, before that.
 class FilterIterator : public Iterator {
  public:
-  FilterIterator(const Value& input, const Arguments& arguments) : Iterator(depth_with(input, arguments)), input_(input) {}
+  FilterIterator(const Value& input, const Arguments& arguments)
+      : Iterator(depth_with(input, arguments)), input_(input) {}
 
  protected:
   Result<MaybeValue> next_input(Runtime& runtime) {
@@ -80,7 +81,10 @@ class AttributeMap final : public FilterIterator {
 class FilterMap final : public FilterIterator {
  public:
   FilterMap(const Value& input, const Arguments& arguments, std::string name)
-      : FilterIterator(input, arguments), name_(std::move(name)), arguments_(rest_of(arguments, 1)), filter_(find_filter(name_)) {}
+      : FilterIterator(input, arguments),
+        name_(std::move(name)),
+        arguments_(rest_of(arguments, 1)),
+        filter_(find_filter(name_)) {}
 
   Result<MaybeValue> next(Runtime& runtime) override {
     if (!is_true(input())) return MaybeValue();
@@ -275,7 +279,8 @@ Result<Value> map_filter(Runtime& runtime, const Value& input, const Arguments& 
   const Value* fallback = find_named(arguments, "default");
   ASSAY_ASSIGN(AttributePath path, AttributePath::make(*attribute));
   const bool has_fallback = fallback != nullptr && !fallback->is(Kind::none);
-  return make_iterator(runtime, std::make_shared<AttributeMap>(input, arguments, std::move(path), has_fallback ? *fallback : Value()));
+  return make_iterator(
+      runtime, std::make_shared<AttributeMap>(input, arguments, std::move(path), has_fallback ? *fallback : Value()));
 }
 
 Result<Value> select_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
@@ -292,7 +297,8 @@ Result<Value> rejectattr_filter(Runtime& runtime, const Value& input, const Argu
 }
 
 Result<Value> unique_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("unique", arguments, {{"case_sensitive", Value::boolean(false)}, {"attribute", Value::none()}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("unique", arguments, {{"case_sensitive", Value::boolean(false)}, {"attribute", Value::none()}}));
   ASSAY_ASSIGN(AttributePath path, AttributePath::make(given[1]));
   return make_iterator(runtime, std::make_shared<Unique>(input, arguments, is_true(given[0]), std::move(path)));
 }

@@ -29,7 +29,8 @@ Result<Value> soft_string(Runtime& runtime, const Value& value) {
   return Value::string(std::move(text));
 }
 
-// Text -----------------------------------------------------------------------------------------------------------------
+// Text
+// -----------------------------------------------------------------------------------------------------------------
 template <std::string (*convert)(std::string_view)>
 Result<Value> convert_text(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ASSAY_TRY(bind("a text filter", arguments, {}));
@@ -62,8 +63,10 @@ Result<Value> replace(Runtime& runtime, const Value& input, const Arguments& arg
 }
 
 Result<Value> indent(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given,
-               bind("indent", arguments, {{"width", Value::integer(4)}, {"first", Value::boolean(false)}, {"blank", Value::boolean(false)}}));
+  ASSAY_ASSIGN(
+      const Values given,
+      bind("indent", arguments,
+           {{"width", Value::integer(4)}, {"first", Value::boolean(false)}, {"blank", Value::boolean(false)}}));
   ASSAY_ASSIGN(const std::string text, want_string("indent", input));
   std::string indention;
   if (given[0].is(Kind::string)) {
@@ -73,7 +76,8 @@ Result<Value> indent(Runtime& runtime, const Value& input, const Arguments& argu
     ASSAY_TRY(admit_repeated(runtime, std::max<int64_t>(width, 0), 1));
     indention.assign(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
   }
-  if (input.is_markup() && !given[0].is_markup()) indention = given[0].is(Kind::string) ? escape_html(indention) : indention;
+  if (input.is_markup() && !given[0].is_markup())
+    indention = given[0].is(Kind::string) ? escape_html(indention) : indention;
   const std::vector<std::string> lines = split_lines(text + "\n", false);
   ASSAY_TRY(admit_repeated(runtime, static_cast<int64_t>(lines.size()), indention.size() + 1));
   ASSAY_TRY(runtime.admit(text.size()));
@@ -110,7 +114,8 @@ Result<Value> truncate(Runtime& runtime, const Value& input, const Arguments& ar
     ASSAY_ASSIGN(leeway, want_integer("truncate", given[3]));
   }
   const auto end_length = static_cast<int64_t>(count_code_points(end));
-  if (length < end_length || leeway < 0) return bad_data(fmt::format("'truncate' needs a length of at least {} and no negative leeway", end_length));
+  if (length < end_length || leeway < 0)
+    return bad_data(fmt::format("'truncate' needs a length of at least {} and no negative leeway", end_length));
   ASSAY_TRY(runtime.admit(text.size() + end.size()));
   const auto num_characters = static_cast<int64_t>(count_code_points(text));
   if (num_characters - leeway <= length) return input;
@@ -211,8 +216,9 @@ Result<Value> tojson(Runtime& runtime, const Value& input, const Arguments& argu
   return Value::string(std::move(text));
 }
 
-// Numbers --------------------------------------------------------------------------------------------------------------
-// int() of a real; nothing for NaN.
+// Numbers
+// -------------------------------------------------------------------------------------------------------------- int()
+// of a real; nothing for NaN.
 Result<std::optional<int64_t>> truncated(double value) {
   if (std::isnan(value)) return std::optional<int64_t>();
   if (std::isinf(value)) return bad_data("an infinite number cannot become an integer");
@@ -233,7 +239,8 @@ Result<Value> string_to_int(const std::string& text, const Value& fallback, int6
 }
 
 Result<Value> to_int(Runtime&, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("int", arguments, {{"default", Value::integer(0)}, {"base", Value::integer(10)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("int", arguments, {{"default", Value::integer(0)}, {"base", Value::integer(10)}}));
   if (input.is(Kind::undefined)) return bad_data(input.undefined_reason());
   if (input.is_integral()) return Value::integer(input.as_integer());
   if (input.is(Kind::real)) {
@@ -261,9 +268,11 @@ Result<Value> absolute(Runtime&, const Value& input, const Arguments& arguments)
 }
 
 Result<Value> round(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("round", arguments, {{"precision", Value::integer(0)}, {"method", Value::string("common")}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("round", arguments, {{"precision", Value::integer(0)}, {"method", Value::string("common")}}));
   ASSAY_ASSIGN(const std::string method, want_string("round", given[1]));
-  if (method != "common" && method != "ceil" && method != "floor") return bad_data("a rounding method is common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    return bad_data("a rounding method is common, ceil or floor");
   ASSAY_ASSIGN(const int64_t precision, want_integer("round", given[0]));
   if (method == "common") return round_number(input, precision);
   ASSAY_ASSIGN(const Value unit, apply_binary(runtime, BinaryOp::power, Value::integer(10), given[0]));
@@ -281,7 +290,8 @@ Result<Value> round(Runtime& runtime, const Value& input, const Arguments& argum
 Result<Value> filesizeformat(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given, bind("filesizeformat", arguments, {{"binary", Value::boolean(false)}}));
   ASSAY_ASSIGN(const Value size, to_float(runtime, input, {{Value::none()}, {}}));
-  if (!size.is(Kind::real)) return bad_data(fmt::format("'filesizeformat' needs a number, found '{}'", type_name(input)));
+  if (!size.is(Kind::real))
+    return bad_data(fmt::format("'filesizeformat' needs a number, found '{}'", type_name(input)));
   const bool binary = is_true(given[0]);
   const double base = binary ? 1024 : 1000;
   const double bytes = size.as_real();
@@ -296,7 +306,8 @@ Result<Value> filesizeformat(Runtime& runtime, const Value& input, const Argumen
   return Value::string(fmt::format("{:.1f} {}{}B", base * bytes / unit, prefix, binary ? "i" : ""));
 }
 
-// Sequences ------------------------------------------------------------------------------------------------------------
+// Sequences
+// ------------------------------------------------------------------------------------------------------------
 Result<Value> length(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ASSAY_TRY(bind("length", arguments, {}));
   if (input.is(Kind::string)) ASSAY_TRY(runtime.admit(input.as_string().size()));
@@ -406,7 +417,9 @@ Result<std::vector<AttributePath>> sort_paths(const Value& attribute) {
 
 Result<Value> sort(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given, bind("sort", arguments,
-                                        {{"reverse", Value::boolean(false)}, {"case_sensitive", Value::boolean(false)}, {"attribute", Value::none()}}));
+                                        {{"reverse", Value::boolean(false)},
+                                         {"case_sensitive", Value::boolean(false)},
+                                         {"attribute", Value::none()}}));
   ASSAY_ASSIGN(const std::vector<AttributePath> paths, sort_paths(given[2]));
   ASSAY_ASSIGN(Values items, collect(runtime, input));
   std::vector<Keyed> keyed;
@@ -426,7 +439,9 @@ Result<Value> sort(Runtime& runtime, const Value& input, const Arguments& argume
 
 Result<Value> dictsort(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given, bind("dictsort", arguments,
-                                        {{"case_sensitive", Value::boolean(false)}, {"by", Value::string("key")}, {"reverse", Value::boolean(false)}}));
+                                        {{"case_sensitive", Value::boolean(false)},
+                                         {"by", Value::string("key")},
+                                         {"reverse", Value::boolean(false)}}));
   if (input.is(Kind::undefined)) return bad_data(input.undefined_reason());
   if (!input.is(Kind::dict)) return bad_data(fmt::format("'dictsort' needs a dict, found '{}'", type_name(input)));
   ASSAY_ASSIGN(const std::string by, want_string("dictsort", given[1]));
@@ -442,8 +457,9 @@ Result<Value> dictsort(Runtime& runtime, const Value& input, const Arguments& ar
 }
 
 Result<Value> groupby(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("groupby", arguments,
-                                        {{"attribute"}, {"default", Value::none()}, {"case_sensitive", Value::boolean(false)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("groupby", arguments,
+                    {{"attribute"}, {"default", Value::none()}, {"case_sensitive", Value::boolean(false)}}));
   ASSAY_ASSIGN(const AttributePath path, AttributePath::make(given[0]));
   const Value fallback = given[1].is(Kind::none) ? Value() : given[1];
   ASSAY_ASSIGN(Values items, collect(runtime, input));
@@ -474,7 +490,8 @@ Result<Value> groupby(Runtime& runtime, const Value& input, const Arguments& arg
 
 template <bool wants_least>
 Result<Value> extreme(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("min", arguments, {{"case_sensitive", Value::boolean(false)}, {"attribute", Value::none()}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("min", arguments, {{"case_sensitive", Value::boolean(false)}, {"attribute", Value::none()}}));
   ASSAY_ASSIGN(const AttributePath path, AttributePath::make(given[1]));
   ASSAY_ASSIGN(const Values items, collect(runtime, input));
   Value best, best_key;
@@ -483,7 +500,8 @@ Result<Value> extreme(Runtime& runtime, const Value& input, const Arguments& arg
     ASSAY_ASSIGN(const Value key, sort_key(runtime, attribute, is_true(given[0])));
     bool is_better = best_key.is_missing();
     if (!is_better) {
-      ASSAY_ASSIGN(is_better, wants_least ? less(runtime, key, best_key) : compare(runtime, CompareOp::greater, key, best_key));
+      ASSAY_ASSIGN(is_better,
+                   wants_least ? less(runtime, key, best_key) : compare(runtime, CompareOp::greater, key, best_key));
     }
     if (!is_better) continue;
     best = item;
@@ -493,7 +511,8 @@ Result<Value> extreme(Runtime& runtime, const Value& input, const Arguments& arg
 }
 
 Result<Value> sum(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("sum", arguments, {{"attribute", Value::none()}, {"start", Value::integer(0)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("sum", arguments, {{"attribute", Value::none()}, {"start", Value::integer(0)}}));
   if (given[1].is(Kind::string)) return bad_data("'sum' does not add strings; use join");
   ASSAY_ASSIGN(const AttributePath path, AttributePath::make(given[0]));
   ASSAY_ASSIGN(const Values items, collect(runtime, input));
@@ -506,7 +525,8 @@ Result<Value> sum(Runtime& runtime, const Value& input, const Arguments& argumen
 }
 
 Result<Value> defaulted(Runtime&, const Value& input, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("default", arguments, {{"default_value", Value::string("")}, {"boolean", Value::boolean(false)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("default", arguments, {{"default_value", Value::string("")}, {"boolean", Value::boolean(false)}}));
   return input.is(Kind::undefined) || (is_true(given[1]) && !is_true(input)) ? given[0] : input;
 }
 
@@ -581,14 +601,17 @@ constexpr Filter kFilters[] = {
 }  // namespace
 
 const Filter* find_filter(std::string_view name) {
-  const auto* filter = std::lower_bound(std::begin(kFilters), std::end(kFilters), name,
-                                        [](const Filter& candidate, std::string_view wanted) { return candidate.name < wanted; });
+  const auto* filter =
+      std::lower_bound(std::begin(kFilters), std::end(kFilters), name,
+                       [](const Filter& candidate, std::string_view wanted) { return candidate.name < wanted; });
   return filter != std::end(kFilters) && filter->name == name ? filter : nullptr;
 }
 
-Result<Value> apply_filter(Runtime& runtime, const Filter* filter, std::string_view name, const Value& input, const Arguments& arguments) {
+Result<Value> apply_filter(Runtime& runtime, const Filter* filter, std::string_view name, const Value& input,
+                           const Arguments& arguments) {
   if (filter == nullptr) return unsupported(fmt::format("unknown filter '{}'", name));
-  if (filter->body == nullptr) return unsupported(fmt::format("the filter '{}' is not supported in chat templates", name));
+  if (filter->body == nullptr)
+    return unsupported(fmt::format("the filter '{}' is not supported in chat templates", name));
   return filter->body(runtime, input, arguments);
 }
 

@@ -20,13 +20,13 @@ constexpr int64_t kMaxPrecision = 1000;
 // What may stand between '%' or ':' and the letter of a conversion.
 struct Spec {
   std::string fill = " ";
-  char align = 0;      // '<' '>' '=' '^'; 0: the type's own
-  char sign = '-';     // '+', ' ' or '-'
+  char align = 0;   // '<' '>' '=' '^'; 0: the type's own
+  char sign = '-';  // '+', ' ' or '-'
   bool alternate = false;
   bool zero_padded = false;
   int64_t width = 0;
   int64_t precision = -1;
-  char grouping = 0;   // ',' or '_'
+  char grouping = 0;  // ',' or '_'
   char type = 0;
 };
 
@@ -66,24 +66,36 @@ std::string real_digits(double value, const Spec& spec) {
   if (std::isinf(value)) return upper ? "INF" : "inf";
   const int64_t precision = spec.precision < 0 ? 6 : spec.precision;
   switch (spec.type) {
-    case 'e': return print_real(spec.alternate ? "%#.*e" : "%.*e", precision, magnitude);
-    case 'E': return print_real(spec.alternate ? "%#.*E" : "%.*E", precision, magnitude);
+    case 'e':
+      return print_real(spec.alternate ? "%#.*e" : "%.*e", precision, magnitude);
+    case 'E':
+      return print_real(spec.alternate ? "%#.*E" : "%.*E", precision, magnitude);
     case 'f':
-    case 'F': return print_real(spec.alternate ? "%#.*f" : "%.*f", precision, magnitude);
-    case 'G': return print_real(spec.alternate ? "%#.*G" : "%.*G", precision, magnitude);
-    case '%': return print_real("%.*f", precision, magnitude * 100) + "%";
-    case 0: return spec.precision < 0 ? py_float_repr(magnitude) : print_general_with_point(magnitude, spec.precision);
-    default: return print_real(spec.alternate ? "%#.*g" : "%.*g", precision, magnitude);
+    case 'F':
+      return print_real(spec.alternate ? "%#.*f" : "%.*f", precision, magnitude);
+    case 'G':
+      return print_real(spec.alternate ? "%#.*G" : "%.*G", precision, magnitude);
+    case '%':
+      return print_real("%.*f", precision, magnitude * 100) + "%";
+    case 0:
+      return spec.precision < 0 ? py_float_repr(magnitude) : print_general_with_point(magnitude, spec.precision);
+    default:
+      return print_real(spec.alternate ? "%#.*g" : "%.*g", precision, magnitude);
   }
 }
 
 std::string integer_digits(uint64_t magnitude, char type) {
   switch (type) {
-    case 'x': return fmt::format("{:x}", magnitude);
-    case 'X': return fmt::format("{:X}", magnitude);
-    case 'o': return fmt::format("{:o}", magnitude);
-    case 'b': return fmt::format("{:b}", magnitude);
-    default: return std::to_string(magnitude);
+    case 'x':
+      return fmt::format("{:x}", magnitude);
+    case 'X':
+      return fmt::format("{:X}", magnitude);
+    case 'o':
+      return fmt::format("{:o}", magnitude);
+    case 'b':
+      return fmt::format("{:b}", magnitude);
+    default:
+      return std::to_string(magnitude);
   }
 }
 
@@ -95,15 +107,20 @@ std::string grouped(std::string digits, char separator, size_t group_size) {
   return digits;
 }
 
-// Sign or prefix, digits, and the padding that goes around or between them; the odd place of a centering is the right one.
+// Sign or prefix, digits, and the padding that goes around or between them; the odd place of a centering is the right
+// one.
 std::string assemble(const Spec& spec, const std::string& prefix, const std::string& digits) {
   const int64_t missing = spec.width - static_cast<int64_t>(count_code_points(prefix) + count_code_points(digits));
   const auto padding = [&](int64_t count) { return pad_text("", count, spec.fill, Align::left); };
   switch (spec.align) {
-    case '<': return prefix + digits + padding(missing);
-    case '^': return padding(missing / 2) + prefix + digits + padding(missing - missing / 2);
-    case '=': return prefix + padding(missing) + digits;
-    default: return padding(missing) + prefix + digits;
+    case '<':
+      return prefix + digits + padding(missing);
+    case '^':
+      return padding(missing / 2) + prefix + digits + padding(missing - missing / 2);
+    case '=':
+      return prefix + padding(missing) + digits;
+    default:
+      return padding(missing) + prefix + digits;
   }
 }
 
@@ -119,7 +136,8 @@ std::string group_digits(const Spec& spec, const std::string& prefix, const std:
   if (wanted <= out.size()) return out;
   const size_t size_with_room = wanted + digits.size();
   out = grouped(std::string(size_with_room - digits.size(), '0') + digits, spec.grouping, group_size);
-  while (out.size() > wanted && (out[0] == spec.grouping || (out.size() > wanted + 1 || out[1] != spec.grouping))) out.erase(0, 1);
+  while (out.size() > wanted && (out[0] == spec.grouping || (out.size() > wanted + 1 || out[1] != spec.grouping)))
+    out.erase(0, 1);
   return out;
 }
 
@@ -144,7 +162,8 @@ Result<std::string> format_integer(int64_t value, const Spec& spec) {
 }
 
 Status check_size(Runtime& runtime, const Spec& spec) {
-  if (spec.precision > kMaxPrecision) return bad_data(fmt::format("a precision of {} is over the limit of {}", spec.precision, kMaxPrecision));
+  if (spec.precision > kMaxPrecision)
+    return bad_data(fmt::format("a precision of {} is over the limit of {}", spec.precision, kMaxPrecision));
   return runtime.admit(static_cast<size_t>(std::max<int64_t>(spec.width, 0)) * spec.fill.size());
 }
 
@@ -163,7 +182,8 @@ std::string ascii_repr(const std::string& repr) {
     } else if (c < 0x100) {
       out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
     } else {
-      out += c < 0x10000 ? fmt::format("\\u{:04x}", static_cast<uint32_t>(c)) : fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
+      out += c < 0x10000 ? fmt::format("\\u{:04x}", static_cast<uint32_t>(c))
+                         : fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
     }
   }
   return out;
@@ -214,14 +234,16 @@ class PercentFormatter {
     }
     // A mapping, or a list, need not be used up.
     const bool may_stay = !argument_.is(Kind::tuple) && !argument_.is(Kind::string) && is_mapping_like();
-    if (next_ < arguments_.size() && !used_names_ && !may_stay) return bad_data("not all arguments converted during string formatting");
+    if (next_ < arguments_.size() && !used_names_ && !may_stay)
+      return bad_data("not all arguments converted during string formatting");
     ASSAY_TRY(runtime_.admit(out_.size()));
     return std::move(out_);
   }
 
  private:
   bool is_mapping_like() const {
-    return argument_.is(Kind::dict) || argument_.is(Kind::list) || argument_.is(Kind::range) || argument_.is(Kind::undefined);
+    return argument_.is(Kind::dict) || argument_.is(Kind::list) || argument_.is(Kind::range) ||
+           argument_.is(Kind::undefined);
   }
 
   Result<Value> next_argument() {
@@ -281,12 +303,23 @@ class PercentFormatter {
   Status read_flags(Spec& spec) {
     for (bool is_flag = true; is_flag && pos_ < format_.size(); pos_ += is_flag ? 1 : 0) {
       switch (format_[pos_]) {
-        case '-': spec.align = '<'; break;
-        case '+': spec.sign = '+'; break;
-        case ' ': spec.sign = spec.sign == '+' ? '+' : ' '; break;
-        case '#': spec.alternate = true; break;
-        case '0': spec.zero_padded = true; break;
-        default: is_flag = false;
+        case '-':
+          spec.align = '<';
+          break;
+        case '+':
+          spec.sign = '+';
+          break;
+        case ' ':
+          spec.sign = spec.sign == '+' ? '+' : ' ';
+          break;
+        case '#':
+          spec.alternate = true;
+          break;
+        case '0':
+          spec.zero_padded = true;
+          break;
+        default:
+          is_flag = false;
       }
     }
     if (pos_ < format_.size() && format_[pos_] == '*') {
@@ -323,8 +356,10 @@ class PercentFormatter {
         ASSAY_ASSIGN(const std::string text, converted(runtime_, value, spec.type, escape_));
         return assemble(spec, "", cut_to_precision(text, spec.precision));
       }
-      case 'c': return convert_character(spec, value);
-      default: break;
+      case 'c':
+        return convert_character(spec, value);
+      default:
+        break;
     }
     if (spec.zero_padded && spec.align == 0) {
       spec.align = '=';
@@ -455,7 +490,8 @@ class BraceFormatter {
         rest.remove_prefix(end);
       } else if (rest[0] == '[') {
         const size_t end = rest.find(']');
-        if (end == std::string_view::npos || end == 1) return bad_data("an index in a format string is empty or not closed");
+        if (end == std::string_view::npos || end == 1)
+          return bad_data("an index in a format string is empty or not closed");
         ASSAY_ASSIGN(value, get_item(runtime_, value, index_of(rest.substr(1, end - 1))));
         rest.remove_prefix(end + 1);
       } else {
@@ -490,14 +526,16 @@ class BraceFormatter {
   Result<std::string> apply_spec(const Value& value, std::string_view text) {
     if (value.is_number() && !(text.empty() && value.is(Kind::boolean))) return format_number(value, text);
     if (value.is(Kind::string)) return format_string(value, text);
-    if (!text.empty()) return bad_data(fmt::format("unsupported format string passed to {}.__format__", type_name(value)));
+    if (!text.empty())
+      return bad_data(fmt::format("unsupported format string passed to {}.__format__", type_name(value)));
     ASSAY_ASSIGN(std::string out, to_str(runtime_, value));
     return escape_ ? escape_html(out) : out;
   }
 
   Result<std::string> format_string(const Value& value, std::string_view text) {
     ASSAY_ASSIGN(const Spec spec, parse_spec(text, '<'));
-    if ((spec.type != 0 && spec.type != 's') || spec.align == '=' || spec.sign != '-' || spec.grouping != 0 || spec.alternate) {
+    if ((spec.type != 0 && spec.type != 's') || spec.align == '=' || spec.sign != '-' || spec.grouping != 0 ||
+        spec.alternate) {
       return bad_data("a format specifier for numbers is used with a string");
     }
     const std::string out = assemble(spec, "", cut_to_precision(value.as_string(), spec.precision));
@@ -532,7 +570,9 @@ class BraceFormatter {
     Spec spec;
     bool has_fill = false;
     size_t pos = 0;
-    const auto at = [&](std::string_view set) { return pos < text.size() && set.find(text[pos]) != std::string_view::npos; };
+    const auto at = [&](std::string_view set) {
+      return pos < text.size() && set.find(text[pos]) != std::string_view::npos;
+    };
     size_t after_fill = 0;
     if (!text.empty()) next_code_point(text, after_fill);
     if (after_fill < text.size() && std::string_view("<>=^").find(text[after_fill]) != std::string_view::npos) {

@@ -49,7 +49,9 @@ Status add_pairs(Runtime& runtime, const Value& source, Dict& dict) {
   return ok_status();
 }
 
-Result<Value> make_dict_global(Runtime& runtime, const Value&, const Arguments& arguments) { return make_dict(runtime, arguments); }
+Result<Value> make_dict_global(Runtime& runtime, const Value&, const Arguments& arguments) {
+  return make_dict(runtime, arguments);
+}
 
 Result<Value> make_name_space(Runtime& runtime, const Value&, const Arguments& arguments) {
   ASSAY_ASSIGN(const Value dict, make_dict(runtime, arguments));
@@ -58,7 +60,8 @@ Result<Value> make_name_space(Runtime& runtime, const Value&, const Arguments& a
   Namespace* name_space = runtime.new_name_space();
   for (const auto& [key, value] : dict.as_dict().items()) {
     if (!key.is(Kind::string)) return bad_data("the attributes of a namespace are named by strings");
-    if (starts_with(key.as_string(), "_")) return bad_data(fmt::format("a namespace has no attribute '{}' that begins with _", key.as_string()));
+    if (starts_with(key.as_string(), "_"))
+      return bad_data(fmt::format("a namespace has no attribute '{}' that begins with _", key.as_string()));
     name_space->attributes.emplace_back(key.as_string(), value);
   }
   return Value::name_space(name_space);
@@ -92,21 +95,25 @@ Result<Value> strftime_now(Runtime& runtime, const Value&, const Arguments& argu
 }
 
 // Random text would make prompts differ from run to run.
-Result<Value> lipsum(Runtime&, const Value&, const Arguments&) { return unsupported("'lipsum' is not supported in chat templates"); }
+Result<Value> lipsum(Runtime&, const Value&, const Arguments&) {
+  return unsupported("'lipsum' is not supported in chat templates");
+}
 
 struct Global {
   std::string_view name;
   FunctionBody body;
 };
 
-constexpr Global kGlobals[] = {{"cycler", make_cycler},        {"dict", make_dict_global},       {"joiner", make_joiner},
-                               {"lipsum", lipsum},             {"namespace", make_name_space},   {"raise_exception", raise_exception},
+constexpr Global kGlobals[] = {{"cycler", make_cycler},        {"dict", make_dict_global},
+                               {"joiner", make_joiner},        {"lipsum", lipsum},
+                               {"namespace", make_name_space}, {"raise_exception", raise_exception},
                                {"range", make_range},          {"strftime_now", strftime_now}};
 
 }  // namespace
 
 Value find_global(std::string_view name) {
-  const auto* global = std::find_if(std::begin(kGlobals), std::end(kGlobals), [&](const Global& g) { return g.name == name; });
+  const auto* global =
+      std::find_if(std::begin(kGlobals), std::end(kGlobals), [&](const Global& g) { return g.name == name; });
   return global == std::end(kGlobals) ? Value() : Value::function(std::string(name), global->body);
 }
 

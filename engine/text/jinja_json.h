@@ -17,8 +17,8 @@ struct DumpOptions {
   std::string key_separator = ": ";
 };
 
-// json.dumps(value): nothing is escaped for HTML. Errors: bad_data for values JSON has no form for, and for text over the
-// limit.
+// json.dumps(value): nothing is escaped for HTML. Errors: bad_data for values JSON has no form for, and for text over
+// the limit.
 Result<std::string> dump_json(Runtime& runtime, const Value& value, const DumpOptions& options);
 
 }  // namespace assay::jinja

@@ -91,7 +91,8 @@ class StringDecoder {
     if (c == 'x') return decode_hex(2);
     if (c == 'u') return decode_hex(4);
     if (c == 'U') return decode_hex(8);
-    if (c == 'N') return syntax_error(line_, "a character by its name (\\N) is not supported; write it itself or as \\u");
+    if (c == 'N')
+      return syntax_error(line_, "a character by its name (\\N) is not supported; write it itself or as \\u");
     out_ += '\\';
     out_ += c;
     return ok_status();
@@ -227,11 +228,13 @@ class Lexer {
     for (size_t tag = source_.find("{%", from); tag != std::string::npos; tag = source_.find("{%", tag + 2)) {
       RawEnd found{tag, 0, '\0', '\0'};
       size_t index = tag + 2;
-      if (index < source_.size() && (source_[index] == '-' || source_[index] == '+')) found.sign_before = source_[index++];
+      if (index < source_.size() && (source_[index] == '-' || source_[index] == '+'))
+        found.sign_before = source_[index++];
       index = skip_space(index);
       if (source_.compare(index, 6, "endraw") != 0) continue;
       index = skip_space(index + 6);
-      if (index < source_.size() && (source_[index] == '-' || source_[index] == '+')) found.sign_after = source_[index++];
+      if (index < source_.size() && (source_[index] == '-' || source_[index] == '+'))
+        found.sign_after = source_[index++];
       if (source_.compare(index, 2, "%}") != 0) continue;
       found.end = index + 2;
       return found;
@@ -244,7 +247,8 @@ class Lexer {
     advance_to(begin);
     const std::optional<RawEnd> found = find_raw_end(begin);
     if (!found) return syntax_error(line_, "a raw block is opened but never closed with endraw");
-    push_data(stripped_before_tag(std::string_view(source_).substr(begin, found->tag - begin), found->sign_before, true));
+    push_data(
+        stripped_before_tag(std::string_view(source_).substr(begin, found->tag - begin), found->sign_before, true));
     finish_tag(found->end, found->sign_after, true);
     return ok_status();
   }
@@ -344,10 +348,14 @@ class Lexer {
   int prefixed_base() const {
     if (source_[pos_] != '0' || pos_ + 1 >= source_.size()) return 10;
     switch (source_[pos_ + 1] | 0x20) {
-      case 'b': return 2;
-      case 'o': return 8;
-      case 'x': return 16;
-      default: return 10;
+      case 'b':
+        return 2;
+      case 'o':
+        return 8;
+      case 'x':
+        return 16;
+      default:
+        return 10;
     }
   }
 
@@ -362,7 +370,8 @@ class Lexer {
       end = pos_ + 1;
     } else if (base == 10 && source_[pos_] == '0') {  // a decimal number does not begin with zero
       end = pos_ + 1;
-      while (end < source_.size() && (source_[end] == '0' || (source_[end] == '_' && source_.compare(end, 2, "_0") == 0))) {
+      while (end < source_.size() &&
+             (source_[end] == '0' || (source_[end] == '_' && source_.compare(end, 2, "_0") == 0))) {
         end += source_[end] == '_' ? 2 : 1;
       }
     }
@@ -383,7 +392,8 @@ class Lexer {
     size_t end = pos_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) return syntax_error(line_, "a string is opened but never closed");
-    ASSAY_ASSIGN(std::string text, StringDecoder(std::string_view(source_).substr(pos_ + 1, end - pos_ - 1), line_).decode());
+    ASSAY_ASSIGN(std::string text,
+                 StringDecoder(std::string_view(source_).substr(pos_ + 1, end - pos_ - 1), line_).decode());
     push(TokenType::string, std::move(text));
     advance_to(end + 1);
     return ok_status();
@@ -391,8 +401,8 @@ class Lexer {
 
   Status lex_symbol() {
     static constexpr std::array<std::string_view, 25> kSymbols = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
-                                                                   "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
-                                                                   ">",  "<",  "=",  ".",  ":",  "|",  ","};
+                                                                  "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                                                  ">",  "<",  "=",  ".",  ":",  "|",  ","};
     const auto* symbol = std::find_if(kSymbols.begin(), kSymbols.end(), [&](std::string_view candidate) {
       return source_.compare(pos_, candidate.size(), candidate) == 0;
     });
@@ -444,9 +454,14 @@ Status syntax_error(int line, std::string_view reason) { return bad_data(fmt::fo
 
 Result<std::vector<Token>> tokenize(std::string_view source) {
   if (source.size() > kMaxSourceBytes) {
-    return bad_data(fmt::format("a template has at most {} bytes, this one has {}", kMaxSourceBytes, source.size()));
+    return syntax_error(
+        1, fmt::format("a template has at most {} bytes, this one has {}", kMaxSourceBytes, source.size()));
   }
-  if (!is_valid_utf8(source)) return bad_data("a template is UTF-8 text, this one has bytes that are not");
+  int line = 1;
+  for (const std::string& text : split(source, "\n")) {
+    if (!is_valid_utf8(text)) return syntax_error(line, "a template is UTF-8 text, this line has bytes that are not");
+    ++line;
+  }
   return Lexer(normalize_newlines(source)).run();
 }
 

@@ -37,9 +37,9 @@ struct Token {
 // "line N: reason" as a bad_data Status.
 Status syntax_error(int line, std::string_view reason);
 
-// Cuts a template into tokens, with trim_blocks and lstrip_blocks on and keep_trailing_newline off: the whitespace rules
-// of the environment that chat templates are written for. The last token is `end`. Linear in the length of the source.
-// Errors: bad_data "line N: reason"; the source must be UTF-8 of at most 4 MiB.
+// Cuts a template into tokens, with trim_blocks and lstrip_blocks on and keep_trailing_newline off: the whitespace
+// rules of the environment that chat templates are written for. The last token is `end`. Linear in the length of the
+// source. Errors: bad_data "line N: reason"; the source must be UTF-8 of at most 4 MiB.
 Result<std::vector<Token>> tokenize(std::string_view source);
 
 }  // namespace assay::jinja

@@ -19,8 +19,9 @@ namespace {
 
 constexpr size_t kMaxExpansion = 3;  // no case mapping triples the bytes of a character more than this
 
-// str: what each method shares -----------------------------------------------------------------------------------------
-// The result has the markup of its object, and costs its bytes.
+// str: what each method shares
+// ----------------------------------------------------------------------------------------- The result has the markup
+// of its object, and costs its bytes.
 Result<Value> text_result(Runtime& runtime, const Value& self, std::string text) {
   ASSAY_TRY(runtime.admit(text.size()));
   return Value::string(std::move(text), self.is_markup());
@@ -78,10 +79,12 @@ Result<Value> list_of_texts(Runtime& runtime, const Value& self, std::vector<std
 
 template <bool from_right>
 Result<Value> str_split(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind("split", arguments, {{"sep", Value::none()}, {"maxsplit", Value::integer(-1)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind("split", arguments, {{"sep", Value::none()}, {"maxsplit", Value::integer(-1)}}));
   ASSAY_ASSIGN(int64_t max_splits, want_integer("split", given[1]));
   if (max_splits < 0) max_splits = kNoLimit;
-  if (given[0].is(Kind::none)) return list_of_texts(runtime, self, split_at_space(self.as_string(), max_splits, from_right));
+  if (given[0].is(Kind::none))
+    return list_of_texts(runtime, self, split_at_space(self.as_string(), max_splits, from_right));
   ASSAY_ASSIGN(const std::string separator, want_string("split", given[0]));
   if (separator.empty()) return bad_data("empty separator");
   return list_of_texts(runtime, self, split_at(self.as_string(), separator, max_splits, from_right));
@@ -106,7 +109,8 @@ Result<Value> str_partition(Runtime& runtime, const Value& self, const Arguments
     if (from_right) return Value::tuple(runtime, {piece(""), piece(""), piece(text)});
     return Value::tuple(runtime, {piece(text), piece(""), piece("")});
   }
-  return Value::tuple(runtime, {piece(text.substr(0, place)), piece(separator), piece(text.substr(place + separator.size()))});
+  return Value::tuple(runtime,
+                      {piece(text.substr(0, place)), piece(separator), piece(text.substr(place + separator.size()))});
 }
 
 // A part of the text by optional bounds of code points.
@@ -128,7 +132,8 @@ Result<Window> window_of(std::string_view callee, const Value& start, const Valu
 template <bool at_end>
 Result<Value> str_has_affix(Runtime& runtime, const Value& self, const Arguments& arguments) {
   constexpr std::string_view kName = at_end ? "endswith" : "startswith";
-  ASSAY_ASSIGN(const Values given, bind_positional(kName, arguments, {{"affix"}, {"start", Value::none()}, {"end", Value::none()}}));
+  ASSAY_ASSIGN(const Values given,
+               bind_positional(kName, arguments, {{"affix"}, {"start", Value::none()}, {"end", Value::none()}}));
   ASSAY_ASSIGN(const Window window, window_of(kName, given[1], given[2]));
   ASSAY_TRY(runtime.admit(self.as_string().size()));
   const auto length = static_cast<int64_t>(count_code_points(self.as_string()));
@@ -146,7 +151,8 @@ Result<Value> str_has_affix(Runtime& runtime, const Value& self, const Arguments
 
 template <bool from_right, bool must_exist>
 Result<Value> str_find(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind_positional("find", arguments, {{"sub"}, {"start", Value::none()}, {"end", Value::none()}}));
+  ASSAY_ASSIGN(const Values given,
+               bind_positional("find", arguments, {{"sub"}, {"start", Value::none()}, {"end", Value::none()}}));
   ASSAY_ASSIGN(const std::string part, want_string("find", given[0]));
   ASSAY_ASSIGN(const Window window, window_of("find", given[1], given[2]));
   ASSAY_TRY(runtime.admit(self.as_string().size()));
@@ -156,7 +162,8 @@ Result<Value> str_find(Runtime& runtime, const Value& self, const Arguments& arg
 }
 
 Result<Value> str_count(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind_positional("count", arguments, {{"sub"}, {"start", Value::none()}, {"end", Value::none()}}));
+  ASSAY_ASSIGN(const Values given,
+               bind_positional("count", arguments, {{"sub"}, {"start", Value::none()}, {"end", Value::none()}}));
   ASSAY_ASSIGN(const std::string part, want_string("count", given[0]));
   ASSAY_ASSIGN(const Window window, window_of("count", given[1], given[2]));
   ASSAY_TRY(runtime.admit(self.as_string().size()));
@@ -167,7 +174,8 @@ Result<Value> str_count(Runtime& runtime, const Value& self, const Arguments& ar
 }
 
 Result<Value> str_replace(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  ASSAY_ASSIGN(const Values given, bind_positional("replace", arguments, {{"old"}, {"new"}, {"count", Value::integer(-1)}}));
+  ASSAY_ASSIGN(const Values given,
+               bind_positional("replace", arguments, {{"old"}, {"new"}, {"count", Value::integer(-1)}}));
   ASSAY_ASSIGN(const std::string from, want_string("replace", given[0]));
   ASSAY_TRY(want_string("replace", given[1]));
   ASSAY_ASSIGN(const int64_t count, want_integer("replace", given[2]));
@@ -252,7 +260,8 @@ Result<Value> not_supported(Runtime&, const Value& self, const Arguments&) {
   return unsupported(fmt::format("this method of '{}' is not supported in chat templates", type_name(self)));
 }
 
-// list, tuple ----------------------------------------------------------------------------------------------------------
+// list, tuple
+// ----------------------------------------------------------------------------------------------------------
 Result<Value> sequence_count(Runtime& runtime, const Value& self, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given, bind_positional("count", arguments, {{"value"}}));
   int64_t count = 0;
@@ -265,7 +274,8 @@ Result<Value> sequence_count(Runtime& runtime, const Value& self, const Argument
 
 Result<Value> sequence_index(Runtime& runtime, const Value& self, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given,
-               bind_positional("index", arguments, {{"value"}, {"start", Value::integer(0)}, {"stop", Value::integer(kNoLimit)}}));
+               bind_positional("index", arguments,
+                               {{"value"}, {"start", Value::integer(0)}, {"stop", Value::integer(kNoLimit)}}));
   ASSAY_ASSIGN(const int64_t start, want_integer("index", given[1]));
   ASSAY_ASSIGN(const int64_t stop, want_integer("index", given[2]));
   const SlicePlan plan = plan_slice(start, stop, 1, static_cast<int64_t>(self.as_items().size()));
@@ -281,7 +291,8 @@ Result<Value> copy(Runtime&, const Value& self, const Arguments& arguments) {
   return self;
 }
 
-// dict -----------------------------------------------------------------------------------------------------------------
+// dict
+// -----------------------------------------------------------------------------------------------------------------
 Result<Value> dict_get(Runtime& runtime, const Value& self, const Arguments& arguments) {
   ASSAY_ASSIGN(const Values given, bind_positional("get", arguments, {{"key"}, {"default", Value::none()}}));
   ASSAY_ASSIGN(const Value* found, self.as_dict().find(runtime, given[0]));
@@ -294,9 +305,12 @@ Result<Value> dict_view(Runtime&, const Value& self, const Arguments& arguments)
   return Value::view(kind, self);
 }
 
-Result<Value> dict_fromkeys(Runtime& runtime, const Value&, const Arguments& arguments) { return dict_from_keys(runtime, arguments); }
+Result<Value> dict_fromkeys(Runtime& runtime, const Value&, const Arguments& arguments) {
+  return dict_from_keys(runtime, arguments);
+}
 
-// loop, cycler ---------------------------------------------------------------------------------------------------------
+// loop, cycler
+// ---------------------------------------------------------------------------------------------------------
 Result<Value> loop_cycle(Runtime&, const Value& self, const Arguments& arguments) {
   if (!arguments.named.empty()) return bad_data("'cycle' takes no keyword arguments");
   if (arguments.positional.empty()) return bad_data("no items for cycling given");
@@ -375,20 +389,25 @@ constexpr Method kStringMethods[] = {
 };
 
 constexpr Method kListMethods[] = {
-    {"append", not_supported, true}, {"clear", not_supported, true},  {"copy", copy},
-    {"count", sequence_count},       {"extend", not_supported, true}, {"index", sequence_index},
-    {"insert", not_supported, true}, {"pop", not_supported, true},    {"remove", not_supported, true},
+    {"append", not_supported, true},  {"clear", not_supported, true},  {"copy", copy},
+    {"count", sequence_count},        {"extend", not_supported, true}, {"index", sequence_index},
+    {"insert", not_supported, true},  {"pop", not_supported, true},    {"remove", not_supported, true},
     {"reverse", not_supported, true}, {"sort", not_supported, true},
 };
 
 constexpr Method kTupleMethods[] = {{"count", sequence_count}, {"index", sequence_index}};
 
 constexpr Method kDictMethods[] = {
-    {"clear", not_supported, true},      {"copy", copy},
-    {"fromkeys", dict_fromkeys},         {"get", dict_get},
-    {"items", dict_view<ViewKind::items>}, {"keys", dict_view<ViewKind::keys>},
-    {"pop", not_supported, true},        {"popitem", not_supported, true},
-    {"setdefault", not_supported, true}, {"update", not_supported, true},
+    {"clear", not_supported, true},
+    {"copy", copy},
+    {"fromkeys", dict_fromkeys},
+    {"get", dict_get},
+    {"items", dict_view<ViewKind::items>},
+    {"keys", dict_view<ViewKind::keys>},
+    {"pop", not_supported, true},
+    {"popitem", not_supported, true},
+    {"setdefault", not_supported, true},
+    {"update", not_supported, true},
     {"values", dict_view<ViewKind::values>},
 };
 
@@ -397,25 +416,39 @@ constexpr Method kViewMethods[] = {{"isdisjoint", not_supported}, {"mapping", no
 constexpr Method kIntegerMethods[] = {{"as_integer_ratio", not_supported}, {"bit_count", not_supported},
                                       {"bit_length", not_supported},       {"conjugate", not_supported},
                                       {"from_bytes", not_supported},       {"to_bytes", not_supported}};
-constexpr Method kRealMethods[] = {{"as_integer_ratio", not_supported}, {"conjugate", not_supported}, {"fromhex", not_supported},
-                                   {"hex", not_supported},              {"is_integer", not_supported}};
+constexpr Method kRealMethods[] = {{"as_integer_ratio", not_supported},
+                                   {"conjugate", not_supported},
+                                   {"fromhex", not_supported},
+                                   {"hex", not_supported},
+                                   {"is_integer", not_supported}};
 constexpr Method kLoopMethods[] = {{"changed", loop_changed}, {"cycle", loop_cycle}};
 constexpr Method kCyclerMethods[] = {{"next", cycler_next}, {"reset", cycler_reset}};
 
 std::span<const Method> methods_of(Kind kind) {
   switch (kind) {
-    case Kind::string: return kStringMethods;
-    case Kind::list: return kListMethods;
-    case Kind::tuple: return kTupleMethods;
-    case Kind::dict: return kDictMethods;
-    case Kind::range: return kRangeMethods;
-    case Kind::view: return kViewMethods;
+    case Kind::string:
+      return kStringMethods;
+    case Kind::list:
+      return kListMethods;
+    case Kind::tuple:
+      return kTupleMethods;
+    case Kind::dict:
+      return kDictMethods;
+    case Kind::range:
+      return kRangeMethods;
+    case Kind::view:
+      return kViewMethods;
     case Kind::boolean:
-    case Kind::integer: return kIntegerMethods;
-    case Kind::real: return kRealMethods;
-    case Kind::loop: return kLoopMethods;
-    case Kind::cycler: return kCyclerMethods;
-    default: return {};
+    case Kind::integer:
+      return kIntegerMethods;
+    case Kind::real:
+      return kRealMethods;
+    case Kind::loop:
+      return kLoopMethods;
+    case Kind::cycler:
+      return kCyclerMethods;
+    default:
+      return {};
   }
 }
 
@@ -423,8 +456,9 @@ std::span<const Method> methods_of(Kind kind) {
 
 const Method* find_method(Kind kind, std::string_view name) {
   const std::span<const Method> methods = methods_of(kind);
-  const auto method = std::lower_bound(methods.begin(), methods.end(), name,
-                                       [](const Method& candidate, std::string_view wanted) { return candidate.name < wanted; });
+  const auto method =
+      std::lower_bound(methods.begin(), methods.end(), name,
+                       [](const Method& candidate, std::string_view wanted) { return candidate.name < wanted; });
   return method != methods.end() && method->name == name ? &*method : nullptr;
 }
 

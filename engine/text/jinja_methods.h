@@ -13,8 +13,8 @@ struct Method {
   bool mutates = false;  // withheld by the immutable sandbox
 };
 
-// nullptr when values of this kind have no such method. Methods that Python has and Assay does not are here too, and say
-// so when they are called.
+// nullptr when values of this kind have no such method. Methods that Python has and Assay does not are here too, and
+// say so when they are called.
 const Method* find_method(Kind kind, std::string_view name);
 
 }  // namespace assay::jinja

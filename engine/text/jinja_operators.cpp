@@ -16,13 +16,20 @@ namespace {
 
 std::string_view symbol_of(BinaryOp op) {
   switch (op) {
-    case BinaryOp::add: return "+";
-    case BinaryOp::subtract: return "-";
-    case BinaryOp::multiply: return "*";
-    case BinaryOp::divide: return "/";
-    case BinaryOp::floor_divide: return "//";
-    case BinaryOp::modulo: return "%";
-    case BinaryOp::power: return "**";
+    case BinaryOp::add:
+      return "+";
+    case BinaryOp::subtract:
+      return "-";
+    case BinaryOp::multiply:
+      return "*";
+    case BinaryOp::divide:
+      return "/";
+    case BinaryOp::floor_divide:
+      return "//";
+    case BinaryOp::modulo:
+      return "%";
+    case BinaryOp::power:
+      return "**";
   }
   return "?";
 }
@@ -30,7 +37,8 @@ std::string_view symbol_of(BinaryOp op) {
 Status not_operable(BinaryOp op, const Value& a, const Value& b) {
   if (a.is(Kind::undefined)) return bad_data(a.undefined_reason());
   if (b.is(Kind::undefined)) return bad_data(b.undefined_reason());
-  return bad_data(fmt::format("unsupported operand types for {}: '{}' and '{}'", symbol_of(op), type_name(a), type_name(b)));
+  return bad_data(
+      fmt::format("unsupported operand types for {}: '{}' and '{}'", symbol_of(op), type_name(a), type_name(b)));
 }
 
 Status too_large() { return bad_data("an integer result does not fit 64 bits"); }
@@ -60,14 +68,20 @@ Result<Value> integer_power(int64_t base, int64_t exponent) {
 Result<Value> integer_binary(BinaryOp op, int64_t a, int64_t b) {
   int64_t result = 0;
   switch (op) {
-    case BinaryOp::add: return __builtin_add_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
-    case BinaryOp::subtract: return __builtin_sub_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
-    case BinaryOp::multiply: return __builtin_mul_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
-    case BinaryOp::power: return integer_power(a, b);
-    default: break;
+    case BinaryOp::add:
+      return __builtin_add_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
+    case BinaryOp::subtract:
+      return __builtin_sub_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
+    case BinaryOp::multiply:
+      return __builtin_mul_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
+    case BinaryOp::power:
+      return integer_power(a, b);
+    default:
+      break;
   }
   if (b == 0) return zero_division();
-  if (op == BinaryOp::divide) return Value::real(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
+  if (op == BinaryOp::divide)
+    return Value::real(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
   if (op == BinaryOp::modulo) return Value::integer(floor_modulo(a, b));
   if (b == -1) return integer_binary(BinaryOp::subtract, 0, a);
   return Value::integer(floor_divide(a, b));
@@ -98,17 +112,23 @@ Result<Value> real_power(double base, double exponent) {
     return unsupported("a negative number to a broken power is complex, which is not supported");
   }
   const double result = std::pow(base, exponent);
-  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent)) return bad_data("the result of ** is too large");
+  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent))
+    return bad_data("the result of ** is too large");
   return Value::real(result);
 }
 
 Result<Value> real_binary(BinaryOp op, double a, double b) {
   switch (op) {
-    case BinaryOp::add: return Value::real(a + b);
-    case BinaryOp::subtract: return Value::real(a - b);
-    case BinaryOp::multiply: return Value::real(a * b);
-    case BinaryOp::power: return real_power(a, b);
-    default: break;
+    case BinaryOp::add:
+      return Value::real(a + b);
+    case BinaryOp::subtract:
+      return Value::real(a - b);
+    case BinaryOp::multiply:
+      return Value::real(a * b);
+    case BinaryOp::power:
+      return real_power(a, b);
+    default:
+      break;
   }
   if (b == 0) return zero_division();
   if (op == BinaryOp::divide) return Value::real(a / b);
@@ -213,7 +233,8 @@ Status admit_repeated(Runtime& runtime, int64_t count, size_t bytes) {
   return runtime.admit(total);
 }
 
-Result<Value> replace_in(Runtime& runtime, const Value& text, std::string_view from, std::string_view to, int64_t count) {
+Result<Value> replace_in(Runtime& runtime, const Value& text, std::string_view from, std::string_view to,
+                         int64_t count) {
   const std::string& source = text.as_string();
   ASSAY_TRY(runtime.admit(source.size()));
   size_t num_parts = count_parts(source, from);

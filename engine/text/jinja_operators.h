@@ -18,7 +18,8 @@ Result<Value> apply_sign(bool negative, const Value& value);
 Status admit_repeated(Runtime& runtime, int64_t count, size_t bytes);
 
 // str.replace() of a string value; a negative count is all of them.
-Result<Value> replace_in(Runtime& runtime, const Value& text, std::string_view from, std::string_view to, int64_t count);
+Result<Value> replace_in(Runtime& runtime, const Value& text, std::string_view from, std::string_view to,
+                         int64_t count);
 
 // round(value, digits).
 Result<Value> round_number(const Value& value, int64_t digits);

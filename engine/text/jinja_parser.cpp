@@ -15,17 +15,27 @@ namespace {
 
 std::string describe(const Token& token) {
   switch (token.type) {
-    case TokenType::data: return "template text";
-    case TokenType::variable_begin: return "'{{'";
-    case TokenType::variable_end: return "'}}'";
-    case TokenType::block_begin: return "'{%'";
-    case TokenType::block_end: return "'%}'";
+    case TokenType::data:
+      return "template text";
+    case TokenType::variable_begin:
+      return "'{{'";
+    case TokenType::variable_end:
+      return "'}}'";
+    case TokenType::block_begin:
+      return "'{%'";
+    case TokenType::block_end:
+      return "'%}'";
     case TokenType::name:
-    case TokenType::symbol: return fmt::format("'{}'", token.text);
-    case TokenType::string: return "a string";
-    case TokenType::integer: return "an integer";
-    case TokenType::real: return "a number";
-    case TokenType::end: return "the end of the template";
+    case TokenType::symbol:
+      return fmt::format("'{}'", token.text);
+    case TokenType::string:
+      return "a string";
+    case TokenType::integer:
+      return "an integer";
+    case TokenType::real:
+      return "a number";
+    case TokenType::end:
+      return "the end of the template";
   }
   return "something else";
 }
@@ -88,7 +98,9 @@ class Parser {
   Status expect_symbol(std::string_view symbol) {
     return skip_symbol(symbol) ? ok_status() : unexpected(fmt::format("'{}'", symbol));
   }
-  Status expect_name(std::string_view name) { return skip_name(name) ? ok_status() : unexpected(fmt::format("'{}'", name)); }
+  Status expect_name(std::string_view name) {
+    return skip_name(name) ? ok_status() : unexpected(fmt::format("'{}'", name));
+  }
   Result<std::string> expect_any_name() {
     if (!at(TokenType::name)) return unexpected("a name");
     return take().text;
@@ -103,7 +115,8 @@ class Parser {
     int height = 0;
     visit_children(*expr, [&](const ExprPtr& child) { height = std::max(height, child ? child->height : 0); });
     expr->height = height + 1;
-    if (expr->height > max_depth_) return syntax_error(line, fmt::format("nested too deeply; the limit is {}", max_depth_));
+    if (expr->height > max_depth_)
+      return syntax_error(line, fmt::format("nested too deeply; the limit is {}", max_depth_));
     return expr;
   }
 
@@ -135,7 +148,8 @@ class Parser {
         body.push_back(std::move(output));
       } else {
         take();  // block_begin
-        if (at(TokenType::name) && std::find(end_tags.begin(), end_tags.end(), current().text) != end_tags.end()) return body;
+        if (at(TokenType::name) && std::find(end_tags.begin(), end_tags.end(), current().text) != end_tags.end())
+          return body;
         ASSAY_ASSIGN(StmtPtr statement, parse_statement());
         body.push_back(std::move(statement));
         ASSAY_TRY(expect(TokenType::block_end, "'%}'"));
@@ -184,7 +198,8 @@ class Parser {
   }
 
   static Status unknown_tag(const Token& tag) {
-    static constexpr std::array<std::string_view, 6> kOfJinja = {"block", "extends", "include", "import", "from", "autoescape"};
+    static constexpr std::array<std::string_view, 6> kOfJinja = {"block",  "extends", "include",
+                                                                 "import", "from",    "autoescape"};
     if (std::find(kOfJinja.begin(), kOfJinja.end(), tag.text) != kOfJinja.end()) {
       return unsupported(fmt::format("line {}: the tag '{}' is not supported in chat templates", tag.line, tag.text));
     }
@@ -319,9 +334,9 @@ class Parser {
   // Targets ----------------------------------------------------------------------------------------------------------
   struct TupleRules {
     bool with_conditional = true;
-    std::string_view end_name = {};   // a name that ends the tuple
+    std::string_view end_name = {};  // a name that ends the tuple
     bool explicit_parentheses = false;
-    bool with_attribute = false;      // targets: `namespace.attribute` may be assigned to
+    bool with_attribute = false;  // targets: `namespace.attribute` may be assigned to
   };
 
   static bool is_constant_name(std::string_view name) {
@@ -330,7 +345,8 @@ class Parser {
   }
 
   bool at_tuple_end(std::string_view end_name) const {
-    return at(TokenType::variable_end) || at(TokenType::block_end) || at_symbol(")") || (!end_name.empty() && at_name(end_name));
+    return at(TokenType::variable_end) || at(TokenType::block_end) || at_symbol(")") ||
+           (!end_name.empty() && at_name(end_name));
   }
 
   Result<Target> parse_target(const TupleRules& rules) {
@@ -434,11 +450,11 @@ class Parser {
 
   std::optional<CompareOp> take_compare_op() {
     static constexpr std::array<std::pair<std::string_view, CompareOp>, 6> kOps = {{{"==", CompareOp::equal},
-                                                                                     {"!=", CompareOp::not_equal},
-                                                                                     {"<", CompareOp::less},
-                                                                                     {"<=", CompareOp::less_equal},
-                                                                                     {">", CompareOp::greater},
-                                                                                     {">=", CompareOp::greater_equal}}};
+                                                                                    {"!=", CompareOp::not_equal},
+                                                                                    {"<", CompareOp::less},
+                                                                                    {"<=", CompareOp::less_equal},
+                                                                                    {">", CompareOp::greater},
+                                                                                    {">=", CompareOp::greater_equal}}};
     for (const auto& [symbol, op] : kOps) {
       if (skip_symbol(symbol)) return op;
     }
@@ -505,10 +521,8 @@ class Parser {
   }
 
   Result<ExprPtr> parse_product() {
-    static constexpr std::array<std::pair<std::string_view, BinaryOp>, 4> kOps = {{{"*", BinaryOp::multiply},
-                                                                                    {"/", BinaryOp::divide},
-                                                                                    {"//", BinaryOp::floor_divide},
-                                                                                    {"%", BinaryOp::modulo}}};
+    static constexpr std::array<std::pair<std::string_view, BinaryOp>, 4> kOps = {
+        {{"*", BinaryOp::multiply}, {"/", BinaryOp::divide}, {"//", BinaryOp::floor_divide}, {"%", BinaryOp::modulo}}};
     return parse_binary(kOps, [this] { return parse_power(); });
   }
 
@@ -537,11 +551,16 @@ class Parser {
   Result<ExprPtr> parse_primary() {
     const Token& token = current();
     switch (token.type) {
-      case TokenType::name: return parse_name();
-      case TokenType::string: return parse_strings();
-      case TokenType::integer: return make(token.line, LiteralExpr{Value::integer(take().integer)});
-      case TokenType::real: return make(token.line, LiteralExpr{Value::real(take().real)});
-      default: break;
+      case TokenType::name:
+        return parse_name();
+      case TokenType::string:
+        return parse_strings();
+      case TokenType::integer:
+        return make(token.line, LiteralExpr{Value::integer(take().integer)});
+      case TokenType::real:
+        return make(token.line, LiteralExpr{Value::real(take().real)});
+      default:
+        break;
     }
     if (at_symbol("[")) return parse_list();
     if (at_symbol("{")) return parse_dict();
@@ -557,7 +576,8 @@ class Parser {
     if (token.text == "true" || token.text == "True") return make(token.line, LiteralExpr{Value::boolean(true)});
     if (token.text == "false" || token.text == "False") return make(token.line, LiteralExpr{Value::boolean(false)});
     if (token.text == "none" || token.text == "None") return make(token.line, LiteralExpr{Value::none()});
-    if (token.text == "self") return unsupported(fmt::format("line {}: 'self' is not supported in chat templates", token.line));
+    if (token.text == "self")
+      return unsupported(fmt::format("line {}: 'self' is not supported in chat templates", token.line));
     return make(token.line, NameExpr{token.text, {}});
   }
 
@@ -634,7 +654,8 @@ class Parser {
       indices.items.push_back(std::move(index));
     }
     take();
-    if (indices.items.size() == 1) return make(line, SubscriptExpr{std::move(object), std::move(indices.items.front())});
+    if (indices.items.size() == 1)
+      return make(line, SubscriptExpr{std::move(object), std::move(indices.items.front())});
     ASSAY_ASSIGN(ExprPtr tuple, make(line, std::move(indices)));
     return make(line, SubscriptExpr{std::move(object), std::move(tuple)});
   }

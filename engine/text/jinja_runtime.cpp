@@ -7,7 +7,8 @@ namespace assay::jinja {
 Status Runtime::admit(size_t bytes) {
   constexpr size_t kBytesPerStep = 64;
   if (bytes > limits_.max_value_bytes) {
-    return bad_data(fmt::format("a value of {} bytes is over the limit of {} for one value", bytes, limits_.max_value_bytes));
+    return bad_data(
+        fmt::format("a value of {} bytes is over the limit of {} for one value", bytes, limits_.max_value_bytes));
   }
   return charge(static_cast<int64_t>(bytes / kBytesPerStep));
 }

@@ -15,7 +15,8 @@ namespace assay::jinja {
 // template can spend more than its steps: a step for each node, item or comparison, and one for each 64 bytes produced.
 class Runtime {
  public:
-  Runtime(const JinjaLimits& limits, int64_t now_utc_us) : limits_(limits), now_utc_us_(now_utc_us), steps_left_(limits.max_steps) {}
+  Runtime(const JinjaLimits& limits, int64_t now_utc_us)
+      : limits_(limits), now_utc_us_(now_utc_us), steps_left_(limits.max_steps) {}
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 

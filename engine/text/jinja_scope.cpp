@@ -378,7 +378,8 @@ class Resolver {
     Collector collector(scope);
     for (auto& [assigned, value] : statement.assignments) collector.parameters(assigned);
     collector.block(statement.body);
-    for (auto& [assigned, value] : statement.assignments) ASSAY_TRY(target(assigned, place.within(scope, place.in_loop)));
+    for (auto& [assigned, value] : statement.assignments)
+      ASSAY_TRY(target(assigned, place.within(scope, place.in_loop)));
     return block(statement.body, place.within(scope, place.in_loop));
   }
 

@@ -35,7 +35,9 @@ Result<bool> compares(Runtime& runtime, const Value& value, const Values& argume
 }
 
 template <Kind kind>
-Result<bool> is_kind(Runtime&, const Value& value, const Values&) { return value.is(kind); }
+Result<bool> is_kind(Runtime&, const Value& value, const Values&) {
+  return value.is(kind);
+}
 
 template <bool wanted>
 Result<bool> is_boolean_value(Runtime&, const Value& value, const Values&) {
@@ -58,8 +60,10 @@ Result<bool> is_callable(Runtime&, const Value& value, const Values&) {
     case Kind::macro:
     case Kind::function:
     case Kind::loop:
-    case Kind::joiner: return true;
-    default: return false;
+    case Kind::joiner:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -72,8 +76,10 @@ Result<bool> is_same(Runtime& runtime, const Value& value, const Values& argumen
     case Kind::boolean:
     case Kind::integer:
     case Kind::real:
-    case Kind::string: return equal(runtime, value, other);
-    default: return value.identity() == other.identity();
+    case Kind::string:
+      return equal(runtime, value, other);
+    default:
+      return value.identity() == other.identity();
   }
 }
 
@@ -139,11 +145,13 @@ const Test* find_test(std::string_view name) {
   return test == std::end(kTests) ? nullptr : test;
 }
 
-Result<bool> apply_test(Runtime& runtime, const Test* test, std::string_view name, const Value& value, const Arguments& arguments) {
+Result<bool> apply_test(Runtime& runtime, const Test* test, std::string_view name, const Value& value,
+                        const Arguments& arguments) {
   if (test == nullptr) return unsupported(fmt::format("unknown test '{}'", name));
   if (!arguments.named.empty()) return bad_data(fmt::format("the test '{}' takes no named arguments", name));
   if (arguments.positional.size() != test->num_arguments) {
-    return bad_data(fmt::format("the test '{}' takes {} arguments, {} are given", name, test->num_arguments, arguments.positional.size()));
+    return bad_data(fmt::format("the test '{}' takes {} arguments, {} are given", name, test->num_arguments,
+                                arguments.positional.size()));
   }
   return test->body(runtime, value, arguments.positional);
 }

@@ -23,9 +23,12 @@ bool is_printable(char32_t c) {
     case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP: return false;
-    case UTF8PROC_CATEGORY_ZS: return c == ' ';
-    default: return true;
+    case UTF8PROC_CATEGORY_ZP:
+      return false;
+    case UTF8PROC_CATEGORY_ZS:
+      return c == ' ';
+    default:
+      return true;
   }
 }
 
@@ -37,39 +40,33 @@ bool is_decimal(char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
 
 // Characters whose Numeric_Type is Digit but not Decimal: superscripts, subscripts, circled and parenthesized digits.
 bool is_special_digit(char32_t c) {
-  static constexpr std::array<std::pair<char32_t, char32_t>, 20> kRanges = {{{0xB2, 0xB3},
-                                                                             {0xB9, 0xB9},
-                                                                             {0x1369, 0x1371},
-                                                                             {0x19DA, 0x19DA},
-                                                                             {0x2070, 0x2070},
-                                                                             {0x2074, 0x2079},
-                                                                             {0x2080, 0x2089},
-                                                                             {0x2460, 0x2468},
-                                                                             {0x2474, 0x247C},
-                                                                             {0x2488, 0x2490},
-                                                                             {0x24EA, 0x24EA},
-                                                                             {0x24F5, 0x24FD},
-                                                                             {0x24FF, 0x24FF},
-                                                                             {0x2776, 0x277E},
-                                                                             {0x2780, 0x2788},
-                                                                             {0x278A, 0x2792},
-                                                                             {0x10A40, 0x10A43},
-                                                                             {0x10E60, 0x10E68},
-                                                                             {0x11052, 0x1105A},
-                                                                             {0x1F100, 0x1F10A}}};
-  return std::any_of(kRanges.begin(), kRanges.end(), [&](const auto& range) { return c >= range.first && c <= range.second; });
+  static constexpr std::array<std::pair<char32_t, char32_t>, 20> kRanges = {
+      {{0xB2, 0xB3},     {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
+       {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
+       {0x24EA, 0x24EA}, {0x24F5, 0x24FD},   {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},
+       {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A}}};
+  return std::any_of(kRanges.begin(), kRanges.end(),
+                     [&](const auto& range) { return c >= range.first && c <= range.second; });
 }
 
 bool is_of(CharacterClass wanted, char32_t c) {
   switch (wanted) {
-    case CharacterClass::alnum: return is_unicode_letter(c) || is_unicode_number(c);
-    case CharacterClass::alpha: return is_unicode_letter(c);
-    case CharacterClass::ascii: return c < 0x80;
-    case CharacterClass::decimal: return is_decimal(c);
-    case CharacterClass::digit: return is_decimal(c) || is_special_digit(c);
-    case CharacterClass::numeric: return is_unicode_number(c);
-    case CharacterClass::printable: return is_printable(c);
-    case CharacterClass::space: return is_unicode_space(c);
+    case CharacterClass::alnum:
+      return is_unicode_letter(c) || is_unicode_number(c);
+    case CharacterClass::alpha:
+      return is_unicode_letter(c);
+    case CharacterClass::ascii:
+      return c < 0x80;
+    case CharacterClass::decimal:
+      return is_decimal(c);
+    case CharacterClass::digit:
+      return is_decimal(c) || is_special_digit(c);
+    case CharacterClass::numeric:
+      return is_unicode_number(c);
+    case CharacterClass::printable:
+      return is_printable(c);
+    case CharacterClass::space:
+      return is_unicode_space(c);
   }
   return false;
 }
@@ -165,12 +162,23 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '\'': out += "&#39;"; break;
-      case '"': out += "&#34;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -209,7 +217,8 @@ std::vector<std::string> split_at_space(std::string_view text, int64_t max_split
   return words;
 }
 
-std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t max_splits, bool from_right) {
+std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t max_splits,
+                                  bool from_right) {
   std::vector<std::string> pieces;
   while (max_splits-- > 0) {
     const size_t place = from_right ? text.rfind(separator) : text.find(separator);
@@ -282,7 +291,8 @@ std::string slice_text(std::string_view text, const SlicePlan& plan) {
   }
   const std::u32string characters = to_utf32(text);
   std::string out;
-  for (int64_t i = 0; i < plan.count; ++i) append_utf8(out, characters[static_cast<size_t>(plan.start + i * plan.step)]);
+  for (int64_t i = 0; i < plan.count; ++i)
+    append_utf8(out, characters[static_cast<size_t>(plan.start + i * plan.step)]);
   return out;
 }
 
@@ -516,7 +526,8 @@ std::optional<double> parse_python_float(std::string_view text) {
     }
   }
   const bool negative = !plain.empty() && plain[0] == '-';
-  const std::string_view body = std::string_view(plain).substr(!plain.empty() && (plain[0] == '-' || plain[0] == '+') ? 1 : 0);
+  const std::string_view body =
+      std::string_view(plain).substr(!plain.empty() && (plain[0] == '-' || plain[0] == '+') ? 1 : 0);
   if (body == "inf" || body == "infinity") {
     return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
   }

@@ -23,7 +23,8 @@ std::string_view strip_characters(std::string_view text, std::string_view charac
 
 // str.split() and str.rsplit(): at runs of whitespace, or at a separator that is not empty; at most max_splits cuts.
 std::vector<std::string> split_at_space(std::string_view text, int64_t max_splits, bool from_right);
-std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t max_splits, bool from_right);
+std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t max_splits,
+                                  bool from_right);
 std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
 
 // How often `part` is in `text` without overlap; an empty part is between all code points and at both ends.

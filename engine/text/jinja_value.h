@@ -13,9 +13,9 @@
 #include "engine/base/status.h"
 #include "engine/text/jinja.h"
 
-// Values as templates see them: Python's, and Jinja's own few. They are immutable but for namespaces, loops, joiners and
-// cyclers, which have identity. Containers know how deeply they nest and none may nest deeper than the limit, so that
-// printing, comparing and freeing them needs bounded stack.
+// Values as templates see them: Python's, and Jinja's own few. They are immutable but for namespaces, loops, joiners
+// and cyclers, which have identity. Containers know how deeply they nest and none may nest deeper than the limit, so
+// that printing, comparing and freeing them needs bounded stack.
 namespace assay::jinja {
 
 class Value;
@@ -151,7 +151,9 @@ class Value {
   explicit Value(Kind kind) : kind_(kind) {}
   Value(Kind kind, std::shared_ptr<void> object) : kind_(kind), object_(std::move(object)) {}
   template <class T>
-  const T& get() const { return *static_cast<const T*>(object_.get()); }
+  const T& get() const {
+    return *static_cast<const T*>(object_.get());
+  }
 
   Kind kind_ = Kind::undefined;
   union {

@@ -24,8 +24,8 @@ bool all_bytes_below(std::string_view text, unsigned char limit) {
 }
 
 Status too_large(size_t num_bytes) {
-  return bad_data(fmt::format("text to tokenize: expected at most {} bytes after normalization, found {}", kMaxTextBytes,
-                              num_bytes));
+  return bad_data(fmt::format("text to tokenize: expected at most {} bytes after normalization, found {}",
+                              kMaxTextBytes, num_bytes));
 }
 
 class Nfc : public Normalizer {

@@ -70,9 +70,12 @@ void merge_runs(const std::vector<Part>& parts, std::vector<Piece>& out) {
 
 void arrange(const std::vector<Part>& parts, Behavior behavior, std::vector<Piece>& out) {
   switch (behavior) {
-    case Behavior::merged_with_previous: return merge_with_previous(parts, out);
-    case Behavior::merged_with_next: return merge_with_next(parts, out);
-    case Behavior::contiguous: return merge_runs(parts, out);
+    case Behavior::merged_with_previous:
+      return merge_with_previous(parts, out);
+    case Behavior::merged_with_next:
+      return merge_with_next(parts, out);
+    case Behavior::contiguous:
+      return merge_runs(parts, out);
     case Behavior::removed:
     case Behavior::isolated:
       for (const Part& part : parts) {
@@ -82,7 +85,8 @@ void arrange(const std::vector<Part>& parts, Behavior behavior, std::vector<Piec
 }
 
 // The parts of a text of `length` bytes around the spans of matches, moved by `offset`.
-std::vector<Part> parts_around(const std::vector<RegexMatch::Span>& matches, size_t length, uint32_t offset, bool invert) {
+std::vector<Part> parts_around(const std::vector<RegexMatch::Span>& matches, size_t length, uint32_t offset,
+                               bool invert) {
   std::vector<Part> parts;
   parts.reserve(matches.size() * 2 + 1);
   const auto add = [&](size_t begin, size_t end, bool is_match) {
@@ -100,7 +104,8 @@ std::vector<Part> parts_around(const std::vector<RegexMatch::Span>& matches, siz
 
 class RegexSplit : public PreTokenizer {
  public:
-  RegexSplit(Regex regex, Behavior behavior, bool invert) : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
+  RegexSplit(Regex regex, Behavior behavior, bool invert)
+      : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
   Status split(PieceList& pieces) const override {
     return pieces.cut_each([&](std::string_view text, uint32_t offset, std::vector<Piece>& out) -> Status {
       ASSAY_ASSIGN(const std::vector<RegexMatch::Span> matches, find_spans(regex_, text));
@@ -273,7 +278,8 @@ Status add_digits(const JsonField& field, Steps& steps) {
 Result<Metaspace::Prepend> read_prepend_scheme(const JsonField& field) {
   ASSAY_ASSIGN(const bool add_prefix_space, field.bool_or("add_prefix_space", true));
   ASSAY_ASSIGN(const std::string scheme, field.string_or("prepend_scheme", add_prefix_space ? "always" : "never"));
-  if (!add_prefix_space && scheme != "never") return field.get("prepend_scheme")->error("\"never\", as add_prefix_space is false");
+  if (!add_prefix_space && scheme != "never")
+    return field.get("prepend_scheme")->error("\"never\", as add_prefix_space is false");
   if (scheme == "always") return Metaspace::Prepend::always;
   if (scheme == "first") return Metaspace::Prepend::first;
   if (scheme == "never") return Metaspace::Prepend::never;

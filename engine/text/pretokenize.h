@@ -16,13 +16,15 @@ namespace assay {
 // To be used again for the next text, so that its memory is too. Not thread-safe.
 class PieceList {
  public:
-  // Starts over: one piece, all of `text`, which must outlive the list's use and is valid UTF-8. `at_start`: it begins the
-  // original text.
+  // Starts over: one piece, all of `text`, which must outlive the list's use and is valid UTF-8. `at_start`: it begins
+  // the original text.
   void reset(std::string_view text, bool at_start);
 
   std::string_view text() const { return text_; }
   const std::vector<Piece>& pieces() const { return pieces_; }
-  std::string_view operator[](size_t i) const { return text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin); }
+  std::string_view operator[](size_t i) const {
+    return text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin);
+  }
 
   // Replaces every piece by those that cut(text of the piece, its offset, vector to append to) puts in its place.
   template <class Cut>

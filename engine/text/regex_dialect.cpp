@@ -8,8 +8,9 @@
 namespace assay {
 namespace {
 
-// Oniguruma's \w: Word of its own tables, which counts the Latin-1 superscripts and fractions in.
-constexpr std::string_view kOnigurumaWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
+// Oniguruma's \w in a character class, and by itself: then Latin-1's superscripts and fractions count too.
+constexpr std::string_view kOnigurumaWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view kOnigurumaLoneWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 constexpr std::string_view kHexDigits = "0-9A-Fa-f";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -67,17 +68,21 @@ class Translator {
   std::string_view pattern_;
   size_t at_ = 0;
   std::string out_;
-  size_t atom_begin_ = 0;        // what a quantifier would repeat, in out_
-  size_t group_content_ = 0;     // where the content of the group opened last begins
-  std::vector<size_t> groups_;   // where the open groups begin
+  size_t atom_begin_ = 0;       // what a quantifier would repeat, in out_
+  size_t group_content_ = 0;    // where the content of the group opened last begins
+  std::vector<size_t> groups_;  // where the open groups begin
 };
 
 Status Translator::translate_one() {
   const char c = peek();
   switch (c) {
-    case '\\': atom(""); return translate_escape(false);
-    case '[': return translate_class();
-    case '(': return translate_group();
+    case '\\':
+      atom("");
+      return translate_escape(false);
+    case '[':
+      return translate_class();
+    case '(':
+      return translate_group();
     case ')':
       if (groups_.empty()) return refuse("a closing parenthesis without its opening one");
       atom_begin_ = groups_.back();
@@ -87,9 +92,14 @@ Status Translator::translate_one() {
     case '*':
     case '+':
     case '?':
-    case '{': return translate_quantifier();
-    case '^': atom("(?m:^)"); break;
-    case '$': atom("(?m:$)"); break;
+    case '{':
+      return translate_quantifier();
+    case '^':
+      atom("(?m:^)");
+      break;
+    case '$':
+      atom("(?m:$)");
+      break;
     default:
       if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) atom_begin_ = out_.size();
       out_ += c;
@@ -210,7 +220,7 @@ Status Translator::translate_named_escape(char name, bool in_class) {
   } else if (name == 'v') {
     out_ += "\\x{0B}";
   } else if (name == 'w' || (name == 'W' && !in_class)) {
-    out_ += bracketed(kOnigurumaWord, name == 'W');
+    out_ += bracketed(in_class ? kOnigurumaWord : kOnigurumaLoneWord, name == 'W');
   } else if (name == 'h' || (name == 'H' && !in_class)) {
     out_ += bracketed(kHexDigits, name == 'H');
   } else if (!in_class && (name == 'A' || name == 'z' || name == 'Z')) {
@@ -295,9 +305,10 @@ Result<std::vector<RegexMatch::Span>> find_spans(const Regex& regex, std::string
 Result<Replaced> replace_spans(const Regex& regex, std::string_view text, std::string_view content, size_t max_bytes) {
   ASSAY_ASSIGN(const std::vector<RegexMatch::Span> spans, find_spans(regex, text));
   if (!content.empty() && spans.size() > max_bytes / content.size()) {
-    return bad_data(fmt::format("replacing '{}' in a text of {} bytes: expected to put in at most {} bytes, found {} matches "
-                                "of {} bytes each",
-                                regex.pattern(), text.size(), max_bytes, spans.size(), content.size()));
+    return bad_data(
+        fmt::format("replacing '{}' in a text of {} bytes: expected to put in at most {} bytes, found {} matches "
+                    "of {} bytes each",
+                    regex.pattern(), text.size(), max_bytes, spans.size(), content.size()));
   }
   Replaced out;
   out.start_removed = content.empty() && !spans.empty() && spans.front().begin == 0 && spans.front().end > 0;

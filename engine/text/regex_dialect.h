@@ -9,9 +9,10 @@
 
 namespace assay {
 
-// A pattern as tokenizer.json writes it, for Oniguruma (Ruby's syntax), in the words of PCRE2: \s, \w, \h, \v, (?m), ^, $,
-// {,n}, {n,m}+ and names of scripts mean something else there. Errors: unsupported, naming what stands where, for anything
-// whose meaning is not known to be the same (nested or intersected classes, back references, \b, ...).
+// A pattern as tokenizer.json writes it, for Oniguruma (Ruby's syntax), in the words of PCRE2: \s, \w, \h, \v, (?m), ^,
+// $,
+// {,n}, {n,m}+ and names of scripts mean something else there. Errors: unsupported, naming what stands where, for
+// anything whose meaning is not known to be the same (nested or intersected classes, back references, \b, ...).
 Result<std::string> translate_oniguruma(std::string_view pattern);
 
 // translate_oniguruma, then compiled.

@@ -13,13 +13,14 @@ constexpr std::string_view kQwen2 =
 constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-constexpr uint8_t kSymbol = kOther | kMark;                  // [^\s\p{L}\p{N}]
-constexpr uint8_t kWordPrefix = kSpace | kSymbol;            // [^\r\n\p{L}\p{N}]
-constexpr uint8_t kWordStart = kUpper | kUncased | kMark;    // tekken's first class of a word
-constexpr uint8_t kWordEnd = kLower | kUncased | kMark;      // and its second
-constexpr std::string_view kLongS = "\xC5\xBF";              // U+017F, which is an s where case is ignored
+constexpr uint8_t kSymbol = kOther | kMark;                // [^\s\p{L}\p{N}]
+constexpr uint8_t kWordPrefix = kSpace | kSymbol;          // [^\r\n\p{L}\p{N}]
+constexpr uint8_t kWordStart = kUpper | kUncased | kMark;  // tekken's first class of a word
+constexpr uint8_t kWordEnd = kLower | kUncased | kMark;    // and its second
+constexpr std::string_view kLongS = "\xC5\xBF";            // U+017F, which is an s where case is ignored
 
-// A text with the class of each byte. Every match_ function gives the end of a match that begins at `at`, or `at` itself.
+// A text with the class of each byte. Every match_ function gives the end of a match that begins at `at`, or `at`
+// itself.
 class Scan {
  public:
   Scan(std::string_view text, const uint8_t* classes) : text_(text), classes_(classes) {}
@@ -61,11 +62,15 @@ uint32_t contraction_length(char first, char second) {
     case 's':
     case 't':
     case 'm':
-    case 'd': return 1;
+    case 'd':
+      return 1;
     case 'r':
-    case 'v': return second == 'e' ? 2 : 0;
-    case 'l': return second == 'l' ? 2 : 0;
-    default: return 0;
+    case 'v':
+      return second == 'e' ? 2 : 0;
+    case 'l':
+      return second == 'l' ? 2 : 0;
+    default:
+      return 0;
   }
 }
 
@@ -189,10 +194,14 @@ void scan_with(std::string_view text, const uint8_t* classes, uint32_t offset, s
 
 std::string_view split_pattern_text(SplitPattern pattern) {
   switch (pattern) {
-    case SplitPattern::gpt2: return kGpt2;
-    case SplitPattern::llama3: return kLlama3;
-    case SplitPattern::qwen2: return kQwen2;
-    case SplitPattern::tekken: return kTekken;
+    case SplitPattern::gpt2:
+      return kGpt2;
+    case SplitPattern::llama3:
+      return kLlama3;
+    case SplitPattern::qwen2:
+      return kQwen2;
+    case SplitPattern::tekken:
+      return kTekken;
   }
   return {};
 }
@@ -208,10 +217,14 @@ void scan_split(SplitPattern pattern, std::string_view text, uint32_t offset, st
                 std::vector<Piece>& out) {
   classify_bytes(text, classes);
   switch (pattern) {
-    case SplitPattern::gpt2: return scan_with<Gpt2>(text, classes.data(), offset, out);
-    case SplitPattern::llama3: return scan_with<Llama3<3>>(text, classes.data(), offset, out);
-    case SplitPattern::qwen2: return scan_with<Llama3<1>>(text, classes.data(), offset, out);
-    case SplitPattern::tekken: return scan_with<Tekken>(text, classes.data(), offset, out);
+    case SplitPattern::gpt2:
+      return scan_with<Gpt2>(text, classes.data(), offset, out);
+    case SplitPattern::llama3:
+      return scan_with<Llama3<3>>(text, classes.data(), offset, out);
+    case SplitPattern::qwen2:
+      return scan_with<Llama3<1>>(text, classes.data(), offset, out);
+    case SplitPattern::tekken:
+      return scan_with<Tekken>(text, classes.data(), offset, out);
   }
 }
 

@@ -13,8 +13,8 @@ struct Piece {
   uint32_t end = 0;
 };
 
-// The split patterns of the widely used byte-level vocabularies, each with a scanner of its own: several times as fast as
-// a regular expression engine. Their matches leave no character out, so that they cut a text into pieces.
+// The split patterns of the widely used byte-level vocabularies, each with a scanner of its own: several times as fast
+// as a regular expression engine. Their matches leave no character out, so that they cut a text into pieces.
 enum class SplitPattern {
   gpt2,    // GPT-2, SmolLM, StarCoder2: what ByteLevel's use_regex means
   llama3,  // Llama 3: digits by three

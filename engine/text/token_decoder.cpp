@@ -87,7 +87,8 @@ class Metaspace : public TokenDecoder {
  public:
   Metaspace(std::string replacement, bool prepends) : replacement_(std::move(replacement)), prepends_(prepends) {}
   void decode(std::vector<std::string>& tokens) const override {
-    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = replace_all(tokens[i], replacement_, i == 0 && prepends_ ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = replace_all(tokens[i], replacement_, i == 0 && prepends_ ? "" : " ");
   }
   void decode_alone(std::string& token) const override { token = replace_all(token, replacement_, " "); }
 

@@ -22,8 +22,8 @@ class TokenDecoder {
   virtual bool is_byte_level() const { return false; }
 };
 
-// By its "type": ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace, Sequence; null gives a null pointer: contents
-// are joined by spaces. Errors: bad_data naming the field; unsupported for other types and patterns.
+// By its "type": ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace, Sequence; null gives a null pointer:
+// contents are joined by spaces. Errors: bad_data naming the field; unsupported for other types and patterns.
 Result<std::unique_ptr<TokenDecoder>> make_decoder(const JsonField& field);
 
 }  // namespace assay

@@ -23,9 +23,8 @@ class Encoding {
       : parts_(parts), skip_special_(!options.parse_special_tokens), out_(out) {}
 
   Status add_text(std::string_view text) {
-    return for_segments(parts_.raw_matcher, text, true, [&](std::string_view part, bool at_start) {
-      return add_unnormalized(part, at_start);
-    });
+    return for_segments(parts_.raw_matcher, text, true,
+                        [&](std::string_view part, bool at_start) { return add_unnormalized(part, at_start); });
   }
 
  private:
@@ -72,8 +71,8 @@ class Encoding {
 
 Status check_text(std::string_view text) {
   if (text.size() > kMaxTextBytes) {
-    return invalid_argument(fmt::format("text to tokenize: expected at most {} bytes, found {}; split it", kMaxTextBytes,
-                                        text.size()));
+    return invalid_argument(
+        fmt::format("text to tokenize: expected at most {} bytes, found {}; split it", kMaxTextBytes, text.size()));
   }
   if (is_valid_utf8(text)) return ok_status();
   const std::string repaired = replace_invalid_utf8(text);

@@ -19,8 +19,8 @@ struct TokenizeOptions {
 
 struct TokenizerParts;
 
-// The tokenizer.json published with Mistral's tekken models splits by Llama 3's pattern instead of their own. As shipped
-// it is obeyed; `fixed` puts tekken's pattern in its place. A run must record which.
+// The tokenizer.json published with Mistral's tekken models splits by Llama 3's pattern instead of their own. As
+// shipped it is obeyed; `fixed` puts tekken's pattern in its place. A run must record which.
 enum class TekkenRegex { as_shipped, fixed };
 
 // Text to token ids and back, exactly as Hugging Face tokenizers does for the same tokenizer.json (model.md 4) or
@@ -28,8 +28,8 @@ enum class TekkenRegex { as_shipped, fixed };
 class Tokenizer {
  public:
   // Looks in a checkpoint folder for tokenizer.json (with tokenizer_config.json and special_tokens_map.json beside it),
-  // then tekken.json. Errors: not_found when neither is there; bad_data names field; unsupported names an unknown component
-  // type; invalid_argument when a regex is to be fixed that is not there.
+  // then tekken.json. Errors: not_found when neither is there; bad_data names field; unsupported names an unknown
+  // component type; invalid_argument when a regex is to be fixed that is not there.
   static Result<Tokenizer> open(const Path& folder, TekkenRegex tekken_regex = TekkenRegex::as_shipped);
   // From the texts of tokenizer.json, tokenizer_config.json and special_tokens_map.json (the latter two may be empty).
   static Result<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json,

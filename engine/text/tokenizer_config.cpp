@@ -11,9 +11,10 @@
 namespace assay {
 namespace {
 
-// Tokenizers whose own code makes the post-processor from add_bos_token and add_eos_token; all others obey tokenizer.json.
-constexpr std::array<std::string_view, 4> kOverridingClasses = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer",
-                                                                "CohereTokenizer"};
+// Tokenizers whose own code makes the post-processor from add_bos_token and add_eos_token; all others obey
+// tokenizer.json.
+constexpr std::array<std::string_view, 4> kOverridingClasses = {"LlamaTokenizer", "CodeLlamaTokenizer",
+                                                                "GemmaTokenizer", "CohereTokenizer"};
 constexpr std::string_view kFast = "Fast";
 
 bool overrides_post_processor(std::string_view tokenizer_class) {
@@ -86,7 +87,8 @@ Status read_added_tokens_decoder(const JsonField& config, std::vector<AddedToken
   ASSAY_ASSIGN(const auto members, decoder->members());
   for (const auto& [key, field] : members) {
     const std::optional<int64_t> id = parse_int(key);
-    if (!id || *id < 0 || *id > kMaxTokenId) return field.error(fmt::format("an id from 0 to {} as the key", kMaxTokenId));
+    if (!id || *id < 0 || *id > kMaxTokenId)
+      return field.error(fmt::format("an id from 0 to {} as the key", kMaxTokenId));
     ASSAY_ASSIGN(AddedToken token, read_added_token(field, static_cast<TokenId>(*id)));
     if (!token.content.empty()) added.push_back(std::move(token));
   }

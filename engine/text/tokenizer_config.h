@@ -12,12 +12,12 @@ namespace assay {
 
 // What tokenizer_config.json and special_tokens_map.json say beside tokenizer.json.
 struct TokenizerConfig {
-  std::string bos, eos, pad, unk;            // texts; empty when there is none
-  std::vector<std::string> special_texts;    // every token that either file names special, these four included
-  std::vector<AddedToken> added;             // added_tokens_decoder
-  std::optional<bool> add_bos, add_eos;      // add_bos_token, add_eos_token
-  bool overrides_post_processor = false;     // tokenizer_class is one whose code puts add_bos and add_eos into effect
-  bool clean_up_spaces = false;              // clean_up_tokenization_spaces
+  std::string bos, eos, pad, unk;          // texts; empty when there is none
+  std::vector<std::string> special_texts;  // every token that either file names special, these four included
+  std::vector<AddedToken> added;           // added_tokens_decoder
+  std::optional<bool> add_bos, add_eos;    // add_bos_token, add_eos_token
+  bool overrides_post_processor = false;   // tokenizer_class is one whose code puts add_bos and add_eos into effect
+  bool clean_up_spaces = false;            // clean_up_tokenization_spaces
 };
 
 // A file's text and what errors call it.

@@ -44,7 +44,8 @@ Status apply_tekken_regex(Json& root, TekkenRegex tekken_regex, std::string_view
   Json* pre_tokenizer = root.find("pre_tokenizer");
   if (pre_tokenizer && fix_tekken_regex(*pre_tokenizer) > 0) return ok_status();
   return invalid_argument(fmt::format(
-      "{}: pre_tokenizer: expected a Split by Llama 3's pattern to fix, found none; leave the tekken regex as shipped", source));
+      "{}: pre_tokenizer: expected a Split by Llama 3's pattern to fix, found none; leave the tekken regex as shipped",
+      source));
 }
 
 // The member `key`, or null: components that are absent do nothing.
@@ -62,8 +63,9 @@ Status index_added(TokenizerParts& parts) {
     const AddedToken& token = parts.added[i];
     int32_t& index = parts.added_index[static_cast<size_t>(token.id)];
     if (index >= 0 || !parts.added_ids.emplace(token.content, token.id).second) {
-      return bad_data(fmt::format("added tokens: expected each id and each content once, found \"{}\" (id {}) to share its own",
-                                  escape_controls(token.content), token.id));
+      return bad_data(
+          fmt::format("added tokens: expected each id and each content once, found \"{}\" (id {}) to share its own",
+                      escape_controls(token.content), token.id));
     }
     index = static_cast<int32_t>(i);
   }
@@ -82,8 +84,9 @@ Status add_config_token(const AddedToken& token, TokenizerParts& parts) {
   if (const auto known = parts.find(token.content)) {
     wanted.id = *known;
   } else if (parts.is_token(token.id)) {
-    return bad_data(fmt::format("added_tokens_decoder: expected an id that is free for \"{}\", found {}, which is \"{}\"",
-                                escape_controls(token.content), token.id, escape_controls(parts.spelling(token.id))));
+    return bad_data(
+        fmt::format("added_tokens_decoder: expected an id that is free for \"{}\", found {}, which is \"{}\"",
+                    escape_controls(token.content), token.id, escape_controls(parts.spelling(token.id))));
   }
   if (AddedToken* same = find_in(parts.added, wanted.id)) {
     *same = std::move(wanted);
@@ -186,7 +189,8 @@ std::string TokenizerParts::bytes(TokenId id) const {
 }
 
 Result<std::unique_ptr<TokenizerParts>> load_tokenizer_json(const NamedText& tokenizer, const NamedText& config,
-                                                         const NamedText& special_tokens_map, TekkenRegex tekken_regex) {
+                                                            const NamedText& special_tokens_map,
+                                                            TekkenRegex tekken_regex) {
   ASSAY_ASSIGN(Json json, Json::parse(tokenizer.text, tokenizer.name));
   ASSAY_TRY(apply_tekken_regex(json, tekken_regex, tokenizer.name));
   const JsonField root(json, tokenizer.name);
@@ -218,7 +222,9 @@ Result<std::unique_ptr<TokenizerParts>> load_tekken_json(const NamedText& tekken
   ASSAY_ASSIGN(parts->pre_tokenization, make_tekken_pre_tokenizer(pattern, tekken.name));
   ASSAY_TRY(index_added(*parts).with_context(tekken.name));
   ASSAY_TRY(make_matchers(*parts));
-  const auto text_if_known = [&](std::string_view text) { return parts->find(text) ? std::string(text) : std::string(); };
+  const auto text_if_known = [&](std::string_view text) {
+    return parts->find(text) ? std::string(text) : std::string();
+  };
   parts->config.bos = text_if_known(kBos);
   parts->config.eos = text_if_known("</s>");
   parts->config.pad = text_if_known("<pad>");

@@ -29,7 +29,7 @@ struct TokenizerParts {
   Bpe bpe;
   std::unique_ptr<Normalizer> normalizer;  // nullptr: none
   PreTokenization pre_tokenization;
-  std::unique_ptr<TokenDecoder> decoder;   // nullptr: contents are joined by spaces
+  std::unique_ptr<TokenDecoder> decoder;  // nullptr: contents are joined by spaces
   Affixes affixes;
   TokenizerConfig config;
   bool is_tekken = false;  // contents are bytes as they are, and text is repaired from special token to special token
@@ -56,7 +56,8 @@ struct TokenizerParts {
 
 // Errors: as Tokenizer::from_json and from_tekken.
 Result<std::unique_ptr<TokenizerParts>> load_tokenizer_json(const NamedText& tokenizer, const NamedText& config,
-                                                            const NamedText& special_tokens_map, TekkenRegex tekken_regex);
+                                                            const NamedText& special_tokens_map,
+                                                            TekkenRegex tekken_regex);
 Result<std::unique_ptr<TokenizerParts>> load_tekken_json(const NamedText& tekken);
 
 }  // namespace assay

@@ -117,20 +117,19 @@ Result<std::vector<AddedToken>> read_added_tokens(const JsonField& root) {
   return added;
 }
 
-// An added token's id is the file's; the vocabulary may know the token too, but then as the same one.
-Status check_added_tokens(const JsonField& root, const Vocab& vocab) {
-  const std::optional<JsonField> list = root.find("added_tokens");
-  if (!list) return ok_status();
+// An added token's id is the file's, unless the vocabulary knows the token: then it is the vocabulary's, as in Hugging
+// Face tokenizers. An id that means another token there would be both.
+Status settle_added_ids(const JsonField& root, Vocab& vocab) {
   const TokenTable& tokens = vocab.model.tokens;
-  for (const AddedToken& token : vocab.added) {
+  for (AddedToken& token : vocab.added) {
     const bool findable = !vocab.model.bytes || is_byte_level(token.content);
     const std::string spelling = table_spelling(token.content, vocab.model);
-    const TokenId known = findable ? tokens.find(spelling) : -1;
+    if (const TokenId known = findable ? tokens.find(spelling) : -1; known >= 0) token.id = known;
     const std::string_view other = tokens.content(token.id);
-    if ((known < 0 || known == token.id) && (other.empty() || other == spelling)) continue;
-    return list->error(fmt::format("the token \"{}\" (id {}) to agree with model.vocab, where it has the id {} and the "
-                                   "id stands for \"{}\"",
-                                   escape_controls(token.content), token.id, known, escape_controls(other)));
+    if (other.empty() || other == spelling) continue;
+    return root.get("added_tokens")
+        ->error(fmt::format("an id for \"{}\" that is free in model.vocab ({} is \"{}\" there)",
+                            escape_controls(token.content), token.id, escape_controls(other)));
   }
   return ok_status();
 }
@@ -153,11 +152,26 @@ constexpr int64_t kNumBytes = 256;
 
 // What versions up to v7 mean when they name no special tokens.
 constexpr std::string_view kTekkenSpecials[] = {
-    "<unk>",          "<s>",           "</s>",           "[INST]",
-    "[/INST]",        "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
-    "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]",          "<pad>",
-    "[IMG_BREAK]",    "[IMG_END]",     "[PREFIX]",       "[MIDDLE]",
-    "[SUFFIX]",       "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "[AVAILABLE_TOOLS]",
+    "[/AVAILABLE_TOOLS]",
+    "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
+    "[TOOL_CALLS]",
+    "[IMG]",
+    "<pad>",
+    "[IMG_BREAK]",
+    "[IMG_END]",
+    "[PREFIX]",
+    "[MIDDLE]",
+    "[SUFFIX]",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "[TOOL_CONTENT]",
 };
 
 struct TekkenSizes {
@@ -206,8 +220,9 @@ Result<std::string> read_tekken_token(const JsonField& vocab, size_t index) {
   }
   if (!text || !text->is_string()) return field().error("an entry with token_bytes");
   Result<std::string> bytes = decode_base64(text->as_string());
-  const bool right = bytes.ok() && !bytes->empty() &&
-                     (index >= kNumBytes || (bytes->size() == 1 && static_cast<unsigned char>(bytes->front()) == index));
+  const bool right =
+      bytes.ok() && !bytes->empty() &&
+      (index >= kNumBytes || (bytes->size() == 1 && static_cast<unsigned char>(bytes->front()) == index));
   if (!right) return field().error(index < kNumBytes ? "the byte that its rank names, in base64" : "bytes in base64");
   return bytes;
 }
@@ -216,7 +231,8 @@ Status read_tekken_tokens(const JsonField& vocab, const TekkenSizes& sizes, Toke
   if (!vocab.json().is_array()) return vocab.error("a list");
   const size_t num_entries = std::min(vocab.json().size(), static_cast<size_t>(sizes.num_ordinary));
   if (num_entries < static_cast<size_t>(sizes.num_ordinary)) {
-    return vocab.error(fmt::format("at least {} entries (default_vocab_size without the special tokens)", sizes.num_ordinary));
+    return vocab.error(
+        fmt::format("at least {} entries (default_vocab_size without the special tokens)", sizes.num_ordinary));
   }
   tokens.reserve(num_entries + static_cast<size_t>(sizes.num_special), num_entries * 8);
   for (size_t i = 0; i < num_entries; ++i) {
@@ -271,7 +287,7 @@ Result<Vocab> read_tokenizer_json_vocab(const JsonField& root, bool byte_level) 
   ASSAY_ASSIGN(const JsonField merges, model.get("merges"));
   ASSAY_TRY(read_merges(merges, vocab.model));
   ASSAY_ASSIGN(vocab.added, read_added_tokens(root));
-  ASSAY_TRY(check_added_tokens(root, vocab));
+  ASSAY_TRY(settle_added_ids(root, vocab));
   ASSAY_ASSIGN(vocab.model.unk_token, read_unk_token(model, vocab));
   return vocab;
 }

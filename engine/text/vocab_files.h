@@ -38,9 +38,9 @@ Result<Vocab> read_tokenizer_json_vocab(const JsonField& root, bool byte_level);
 // One entry of added_tokens, or of added_tokens_decoder, where the id is the key.
 Result<AddedToken> read_added_token(const JsonField& field, TokenId id);
 
-// tekken.json of mistral-common, versions v1 to v15: raw bytes; `pattern` receives config.pattern. All special tokens are
-// in `added`, unnamed slots as <SPECIAL_n>. Merges are those of tiktoken: a pair merges when its bytes are a token, whose
-// rank is the merge's.
+// tekken.json of mistral-common, versions v1 to v15: raw bytes; `pattern` receives config.pattern. All special tokens
+// are in `added`, unnamed slots as <SPECIAL_n>. Merges are those of tiktoken: a pair merges when its bytes are a token,
+// whose rank is the merge's.
 Result<Vocab> read_tekken_vocab(const JsonField& root, std::string& pattern);
 
 }  // namespace assay

@@ -43,7 +43,9 @@ Result<int> generate_command(GenerateVerb& verb, const Globals& globals) {
       if (!answer.error.empty()) return internal_error(answer.error);
       for (const Completion& completion : answer.completions) {
         if (!globals.json) std::printf("%s\n", completion.text.c_str());
-        list.push_back(Json::object().set("text", completion.text).set("tokens", static_cast<int64_t>(completion.tokens.size()))
+        list.push_back(Json::object()
+                           .set("text", completion.text)
+                           .set("tokens", static_cast<int64_t>(completion.tokens.size()))
                            .set("finish", completion.finish == FinishReason::length ? "length" : "stop"));
       }
     }
@@ -51,9 +53,14 @@ Result<int> generate_command(GenerateVerb& verb, const Globals& globals) {
   const EngineStats stats = client->stats();
   const double seconds = stats.seconds_in_steps;
   if (globals.json) {
-    std::printf("%s\n", Json::object().set("completions", std::move(list)).set("prompt_tokens", prompt_tokens)
-                            .set("tokens_generated", stats.tokens_generated).set("seconds", seconds)
-                            .set("peak_memory_bytes", peak_memory_bytes()).dump().c_str());
+    std::printf("%s\n", Json::object()
+                            .set("completions", std::move(list))
+                            .set("prompt_tokens", prompt_tokens)
+                            .set("tokens_generated", stats.tokens_generated)
+                            .set("seconds", seconds)
+                            .set("peak_memory_bytes", peak_memory_bytes())
+                            .dump()
+                            .c_str());
   } else if (!globals.quiet) {
     std::fprintf(stderr, "%lld prompt tokens, %lld generated, %.2f s\n", static_cast<long long>(prompt_tokens),
                  static_cast<long long>(stats.tokens_generated), seconds);
@@ -69,7 +76,8 @@ void add_generate(CLI::App& app, Globals& globals, Action& chosen) {
   add_model_options(*app_verb, verb->run);
   app_verb->add_option("--prompt,-p", verb->prompt, "the prompt")->required();
   app_verb->add_flag("--chat", verb->chat, "render it as a user's message with the chat template");
-  app_verb->add_option("--system-instruction,--system_instruction", verb->run.system_instruction, "system message, with --chat");
+  app_verb->add_option("--system-instruction,--system_instruction", verb->run.system_instruction,
+                       "system message, with --chat");
   SamplingParams& sampling = verb->sampling;
   app_verb->add_option("--max-tokens,-n", sampling.max_tokens, "tokens to generate at most");
   app_verb->add_option("--temperature", sampling.temperature, "0: greedy");
@@ -81,7 +89,8 @@ void add_generate(CLI::App& app, Globals& globals, Action& chosen) {
   app_verb->add_option("--num-samples", sampling.num_samples, "completions");
   app_verb->add_option("--stop", sampling.stop, "stop strings");
   app_verb->add_flag("--ignore-eos", sampling.ignore_eos, "go on after the end of sequence");
-  app_verb->callback([verb, &globals, &chosen] { chosen = [verb, &globals] { return generate_command(*verb, globals); }; });
+  app_verb->callback(
+      [verb, &globals, &chosen] { chosen = [verb, &globals] { return generate_command(*verb, globals); }; });
 }
 
 }  // namespace assay::cli

@@ -17,11 +17,18 @@ Result<int> import_gguf_command(const std::string& file, const std::string& out,
   ASSAY_ASSIGN(const GgufFile gguf, GgufFile::open(file));
   ASSAY_ASSIGN(const GgufImportReport report, import_gguf(gguf, out));
   if (globals.json) {
-    std::printf("%s\n", Json::object().set("out", out).set("architecture", report.architecture).set("tensors", report.num_tensors)
-                            .set("parameters", report.num_parameters).set("bytes", report.bytes_written).dump().c_str());
+    std::printf("%s\n", Json::object()
+                            .set("out", out)
+                            .set("architecture", report.architecture)
+                            .set("tensors", report.num_tensors)
+                            .set("parameters", report.num_parameters)
+                            .set("bytes", report.bytes_written)
+                            .dump()
+                            .c_str());
   } else {
-    std::printf("%s: %s, %s parameters in %lld tensors, %s bytes of bf16 weights\n", out.c_str(), report.architecture.c_str(),
-                with_thousands(report.num_parameters).c_str(), static_cast<long long>(report.num_tensors), with_thousands(report.bytes_written).c_str());
+    std::printf("%s: %s, %s parameters in %lld tensors, %s bytes of bf16 weights\n", out.c_str(),
+                report.architecture.c_str(), with_thousands(report.num_parameters).c_str(),
+                static_cast<long long>(report.num_tensors), with_thousands(report.bytes_written).c_str());
   }
   return 0;
 }
@@ -35,7 +42,9 @@ void add_import(CLI::App& app, Globals& globals, Action& chosen) {
   CLI::App* gguf = verb->add_subcommand("gguf", "a GGUF file as a bf16 checkpoint folder");
   gguf->add_option("FILE", *file, "the GGUF file")->required();
   gguf->add_option("--out,-o", *out, "folder to make")->required();
-  gguf->callback([file, out, &globals, &chosen] { chosen = [file, out, &globals] { return import_gguf_command(*file, *out, globals); }; });
+  gguf->callback([file, out, &globals, &chosen] {
+    chosen = [file, out, &globals] { return import_gguf_command(*file, *out, globals); };
+  });
 }
 
 }  // namespace assay::cli

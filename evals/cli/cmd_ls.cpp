@@ -14,7 +14,9 @@
 namespace assay::cli {
 namespace {
 
-void print_table(const Table& table, const Globals& globals) { std::fputs(print_terminal(table, globals.use_color()).c_str(), stdout); }
+void print_table(const Table& table, const Globals& globals) {
+  std::fputs(print_terminal(table, globals.use_color()).c_str(), stdout);
+}
 
 Json strings(const std::vector<std::string>& values) {
   Json json = Json::array();
@@ -26,9 +28,15 @@ Json strings(const std::vector<std::string>& values) {
 std::vector<std::string> task_row(const Task& task, const DataLocations& locations) {
   const TaskInfo& info = task.info();
   std::vector<std::string> splits;
-  if (const auto manifest = find_manifest(info.dataset); manifest.ok()) splits = available_splits(locations, **manifest, info.subset);
-  return {info.name,        info.version,    std::string(request_kind_name(info.kind)), std::to_string(info.num_fewshot), info.primary_metric,
-          info.eval_split(), splits.empty() ? "none" : join(splits, " ")};
+  if (const auto manifest = find_manifest(info.dataset); manifest.ok())
+    splits = available_splits(locations, **manifest, info.subset);
+  return {info.name,
+          info.version,
+          std::string(request_kind_name(info.kind)),
+          std::to_string(info.num_fewshot),
+          info.primary_metric,
+          info.eval_split(),
+          splits.empty() ? "none" : join(splits, " ")};
 }
 
 Result<int> list_tasks(const Globals& globals) {
@@ -39,8 +47,13 @@ Result<int> list_tasks(const Globals& globals) {
   for (const std::string& name : registry().task_names()) {
     table.rows.push_back(task_row(*registry().find_task(name), locations));
     const auto& row = table.rows.back();
-    tasks.set(name, Json::object().set("version", row[1]).set("kind", row[2]).set("num_fewshot", registry().find_task(name)->info().num_fewshot)
-                        .set("metric", row[4]).set("split", row[5]).set("data_at_hand", strings(split_any(row[6] == "none" ? "" : row[6], " "))));
+    tasks.set(name, Json::object()
+                        .set("version", row[1])
+                        .set("kind", row[2])
+                        .set("num_fewshot", registry().find_task(name)->info().num_fewshot)
+                        .set("metric", row[4])
+                        .set("split", row[5])
+                        .set("data_at_hand", strings(split_any(row[6] == "none" ? "" : row[6], " "))));
   }
   for (const std::string& name : registry().group_names()) {
     const TaskGroup* group = registry().find_group(name);
@@ -59,7 +72,8 @@ Result<int> list_runs(const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
   ASSAY_ASSIGN(const auto runs, store->runs());
   Table table;
-  table.columns = {{"run", true}, {"state"}, {"model"}, {"weights"}, {"dtype"}, {"tasks"}, {"begun"}, {"seconds", true}};
+  table.columns = {{"run", true}, {"state"}, {"model"}, {"weights"},
+                   {"dtype"},     {"tasks"}, {"begun"}, {"seconds", true}};
   Json list = Json::array();
   for (const StoredRun& run : runs) {
     const Json* tasks = run.settings.find("tasks");
@@ -68,11 +82,19 @@ Result<int> list_runs(const Globals& globals) {
       for (const Json& name : tasks->as_array()) names.push_back(name.is_string() ? name.as_string() : "");
     }
     const std::string state = run.state == RunState::finished ? "finished" : "unfinished";
-    table.rows.push_back({std::to_string(run.id), state, run.model.model_name, run.model.quantization, run.model.dtype, join(names, ","),
-                          format_utc(run.created_utc_us).substr(0, 19), fmt::format("{:.0f}", run.seconds)});
-    list.push_back(Json::object().set("run", run.id).set("state", state).set("model", run.model.model_name)
-                       .set("quantization", run.model.quantization).set("dtype", run.model.dtype).set("tasks", strings(names))
-                       .set("created_utc", format_utc(run.created_utc_us)).set("seconds", run.seconds).set("plan_sha256", run.plan_sha256));
+    table.rows.push_back({std::to_string(run.id), state, run.model.model_name, run.model.quantization, run.model.dtype,
+                          join(names, ","), format_utc(run.created_utc_us).substr(0, 19),
+                          fmt::format("{:.0f}", run.seconds)});
+    list.push_back(Json::object()
+                       .set("run", run.id)
+                       .set("state", state)
+                       .set("model", run.model.model_name)
+                       .set("quantization", run.model.quantization)
+                       .set("dtype", run.model.dtype)
+                       .set("tasks", strings(names))
+                       .set("created_utc", format_utc(run.created_utc_us))
+                       .set("seconds", run.seconds)
+                       .set("plan_sha256", run.plan_sha256));
   }
   if (globals.json) {
     std::printf("%s\n", list.dump().c_str());

@@ -33,16 +33,28 @@ Result<int> quantize_command(const QuantizeVerb& verb, const Globals& globals) {
   options.scheme.group_size = group_size.value_or(0);
   const bool show = !globals.quiet && isatty(STDERR_FILENO) == 1;
   ASSAY_ASSIGN(const QuantizeReport report, quantize_model(options, [show](int64_t done, int64_t total) {
-                 if (show) std::fprintf(stderr, "\rquantize %lld/%lld%s", static_cast<long long>(done), static_cast<long long>(total), done == total ? "\n" : "");
+                 if (show)
+                   std::fprintf(stderr, "\rquantize %lld/%lld%s", static_cast<long long>(done),
+                                static_cast<long long>(total), done == total ? "\n" : "");
                }));
   if (globals.json) {
-    std::printf("%s\n", Json::object().set("out", verb.out).set("scheme", options.scheme.text()).set("method", verb.method)
-                            .set("quantized", report.num_quantized).set("ignored", report.num_ignored).set("bytes_before", report.bytes_before)
-                            .set("bytes_after", report.bytes_after).set("mean_relative_error", report.mean_relative_error).dump().c_str());
+    std::printf("%s\n", Json::object()
+                            .set("out", verb.out)
+                            .set("scheme", options.scheme.text())
+                            .set("method", verb.method)
+                            .set("quantized", report.num_quantized)
+                            .set("ignored", report.num_ignored)
+                            .set("bytes_before", report.bytes_before)
+                            .set("bytes_after", report.bytes_after)
+                            .set("mean_relative_error", report.mean_relative_error)
+                            .dump()
+                            .c_str());
   } else {
-    std::printf("%s: %lld linears as %s by %s, %lld left alone, %s -> %s bytes, mean relative error %.4f\n", verb.out.c_str(),
-                static_cast<long long>(report.num_quantized), options.scheme.text().c_str(), verb.method.c_str(), static_cast<long long>(report.num_ignored),
-                with_thousands(report.bytes_before).c_str(), with_thousands(report.bytes_after).c_str(), report.mean_relative_error);
+    std::printf("%s: %lld linears as %s by %s, %lld left alone, %s -> %s bytes, mean relative error %.4f\n",
+                verb.out.c_str(), static_cast<long long>(report.num_quantized), options.scheme.text().c_str(),
+                verb.method.c_str(), static_cast<long long>(report.num_ignored),
+                with_thousands(report.bytes_before).c_str(), with_thousands(report.bytes_after).c_str(),
+                report.mean_relative_error);
   }
   return 0;
 }
@@ -57,8 +69,10 @@ void add_quantize(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--method", options->method, "rtn")->check(CLI::IsMember({"rtn"}));
   verb->add_option("--group-size", options->group_size, "columns a scale serves: 32, 64, 128, channel");
   verb->add_flag("--asymmetric", options->asymmetric, "with zero points");
-  verb->add_option("--ignore", options->ignore, "modules left alone: names, or re:PATTERN (default lm_head)")->delimiter(',');
-  verb->callback([options, &globals, &chosen] { chosen = [options, &globals] { return quantize_command(*options, globals); }; });
+  verb->add_option("--ignore", options->ignore, "modules left alone: names, or re:PATTERN (default lm_head)")
+      ->delimiter(',');
+  verb->callback(
+      [options, &globals, &chosen] { chosen = [options, &globals] { return quantize_command(*options, globals); }; });
 }
 
 }  // namespace assay::cli

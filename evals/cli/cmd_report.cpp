@@ -49,14 +49,16 @@ Result<int> report_command(const ReportOptions& options, const Globals& globals)
 
 Result<int> compare_command(const ReportOptions& options, const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
-  ASSAY_ASSIGN(const RecoveryReport report, compare_runs(*store, options.run, options.other, registry(), options.detail, options.force));
+  ASSAY_ASSIGN(const RecoveryReport report,
+               compare_runs(*store, options.run, options.other, registry(), options.detail, options.force));
   print_as(recovery_table(report), recovery_json(report), options.format, globals);
   return 0;
 }
 
 Result<int> export_command(const ReportOptions& options, const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
-  ASSAY_ASSIGN(const auto files, export_lm_eval(*store, options.run, registry(), options.output_path, !options.no_samples));
+  ASSAY_ASSIGN(const auto files,
+               export_lm_eval(*store, options.run, registry(), options.output_path, !options.no_samples));
   Json list = Json::array();
   for (const Path& file : files) {
     list.push_back(file.string());
@@ -67,7 +69,8 @@ Result<int> export_command(const ReportOptions& options, const Globals& globals)
 }
 
 void add_format(CLI::App& verb, ReportOptions& options) {
-  verb.add_option("--format", options.format, "terminal, markdown, json, csv")->check(CLI::IsMember({"terminal", "markdown", "json", "csv"}));
+  verb.add_option("--format", options.format, "terminal, markdown, json, csv")
+      ->check(CLI::IsMember({"terminal", "markdown", "json", "csv"}));
 }
 
 }  // namespace
@@ -77,7 +80,8 @@ void add_report(CLI::App& app, Globals& globals, Action& chosen) {
   CLI::App* verb = app.add_subcommand("report", "what one run found");
   verb->add_option("RUN", options->run, "run number (default: the newest)");
   add_format(*verb, *options);
-  verb->callback([options, &globals, &chosen] { chosen = [options, &globals] { return report_command(*options, globals); }; });
+  verb->callback(
+      [options, &globals, &chosen] { chosen = [options, &globals] { return report_command(*options, globals); }; });
 }
 
 void add_compare(CLI::App& app, Globals& globals, Action& chosen) {
@@ -88,7 +92,8 @@ void add_compare(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_flag("--detail", options->detail, "also a row for each task of a group");
   verb->add_flag("--force", options->force, "compare although the questions differ");
   add_format(*verb, *options);
-  verb->callback([options, &globals, &chosen] { chosen = [options, &globals] { return compare_command(*options, globals); }; });
+  verb->callback(
+      [options, &globals, &chosen] { chosen = [options, &globals] { return compare_command(*options, globals); }; });
 }
 
 void add_export(CLI::App& app, Globals& globals, Action& chosen) {
@@ -98,7 +103,8 @@ void add_export(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--format", options->export_format, "lm-eval")->check(CLI::IsMember({"lm-eval"}));
   verb->add_option("--output-path,--output_path,-o", options->output_path, "folder to write into")->required();
   verb->add_flag("--no-samples", options->no_samples, "only the results file");
-  verb->callback([options, &globals, &chosen] { chosen = [options, &globals] { return export_command(*options, globals); }; });
+  verb->callback(
+      [options, &globals, &chosen] { chosen = [options, &globals] { return export_command(*options, globals); }; });
 }
 
 }  // namespace assay::cli

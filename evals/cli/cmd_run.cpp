@@ -23,41 +23,49 @@ struct Session {
 Result<RunId> stored_baseline(const std::string& baseline) {
   if (!starts_with(baseline, "run:")) return RunId{0};
   const auto id = parse_int(std::string_view(baseline).substr(4));
-  if (!id || *id < 1) return invalid_argument(fmt::format("--baseline {}: expected run:NUMBER or a checkpoint folder", baseline));
+  if (!id || *id < 1)
+    return invalid_argument(fmt::format("--baseline {}: expected run:NUMBER or a checkpoint folder", baseline));
   return RunId{*id};
 }
 
 Result<RunSummary> ask(Session& session, ModelClient& client, RunId run) {
-  return execute_stored_run(client, *session.store, run, session.tasks, session.settings, run_hints(session.options), *session.globals);
+  return execute_stored_run(client, *session.store, run, session.tasks, session.settings, run_hints(session.options),
+                            *session.globals);
 }
 
-// Opens the baseline model and runs it as the partner of `candidate`. The candidate's model is closed meanwhile: one model in memory.
+// Opens the baseline model and runs it as the partner of `candidate`. The candidate's model is closed meanwhile: one
+// model in memory.
 Result<RunSummary> run_baseline(Session& session, RunId candidate, RunId& baseline) {
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.baseline));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings, session.options.baseline, candidate));
+  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
+                                               session.options.baseline, candidate));
   baseline = run.id;
   return ask(session, *client, run.id);
 }
 
 Status write_lm_eval_files(Session& session, RunId run) {
   if (session.options.output_path.empty()) return ok_status();
-  return export_lm_eval(*session.store, run, registry(), session.options.output_path, session.options.log_samples).status();
+  return export_lm_eval(*session.store, run, registry(), session.options.output_path, session.options.log_samples)
+      .status();
 }
 
 Result<int> run_command(Session& session) {
   Globals& globals = *session.globals;
   ASSAY_TRY(apply_model_args(session.options));
   ASSAY_ASSIGN(session.settings, run_settings(session.options));
-  if (session.settings.tasks.empty()) return invalid_argument("no task: name some with --tasks (assay ls tasks lists them)");
+  if (session.settings.tasks.empty())
+    return invalid_argument("no task: name some with --tasks (assay ls tasks lists them)");
   ASSAY_TRY(registry().expand(session.settings.tasks));
   ASSAY_ASSIGN(RunId baseline, stored_baseline(session.options.baseline));
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(session.tasks, plan_run(registry(), session.settings, DataLocations::from_environment()));
-  for (const PlannedTask& task : session.tasks) ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
+  for (const PlannedTask& task : session.tasks)
+    ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));
-  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings, session.options.model, 0));
+  ASSAY_ASSIGN(const StoredRun run,
+               create_run(*session.store, *client, session.tasks, session.settings, session.options.model, 0));
   watch_signals();
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();
@@ -84,11 +92,16 @@ void add_run(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--tasks,-t", options.tasks, "tasks and groups, separated by commas or spaces");
   add_prompt_options(*verb, options);
   verb->add_option("--limit,-L", options.limit, "first N samples of each task, a fraction below 1, or TASK=N,...");
-  verb->add_option("--samples,-E", options.samples, R"(documents by task: '{"arc_easy":[0,1]}', or a file holding that)");
-  verb->add_option("--gen-kwargs,--gen_kwargs", options.gen_kwargs, "generation settings: max_gen_toks=200,temperature=0.2");
-  verb->add_option("--output-path,--output_path,-o", options.output_path, "also write lm-eval's results file into this folder");
-  verb->add_flag("--log-samples,--log_samples,-s", options.log_samples, "with --output-path: also lm-eval's samples files");
-  verb->add_option("--item-order", options.item_order, "natural, reverse, shuffled:SEED: the order of asking (scores do not depend on it)");
+  verb->add_option("--samples,-E", options.samples,
+                   R"(documents by task: '{"arc_easy":[0,1]}', or a file holding that)");
+  verb->add_option("--gen-kwargs,--gen_kwargs", options.gen_kwargs,
+                   "generation settings: max_gen_toks=200,temperature=0.2");
+  verb->add_option("--output-path,--output_path,-o", options.output_path,
+                   "also write lm-eval's results file into this folder");
+  verb->add_flag("--log-samples,--log_samples,-s", options.log_samples,
+                 "with --output-path: also lm-eval's samples files");
+  verb->add_option("--item-order", options.item_order,
+                   "natural, reverse, shuffled:SEED: the order of asking (scores do not depend on it)");
   verb->callback([session, &chosen] { chosen = [session] { return run_command(*session); }; });
 }
 

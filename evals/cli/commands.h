@@ -14,8 +14,8 @@ namespace assay::cli {
 
 // What every verb shares. Filled by main before a verb runs.
 struct Globals {
-  std::string db;       // --db, else the data folder's assay.db
-  bool json = false;    // --json: one object on stdout
+  std::string db;     // --db, else the data folder's assay.db
+  bool json = false;  // --json: one object on stdout
   bool quiet = false;
   bool verbose = false;
   std::string color = "auto";

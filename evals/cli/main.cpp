@@ -1,9 +1,9 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
-#include <unistd.h>
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"

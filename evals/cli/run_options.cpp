@@ -15,10 +15,20 @@ Result<int64_t> parse_bytes(const std::string& text) {
   int shift = 0;
   std::string digits = text;
   switch (text.back()) {
-    case 'k': case 'K': shift = 10; break;
-    case 'm': case 'M': shift = 20; break;
-    case 'g': case 'G': shift = 30; break;
-    default: break;
+    case 'k':
+    case 'K':
+      shift = 10;
+      break;
+    case 'm':
+    case 'M':
+      shift = 20;
+      break;
+    case 'g':
+    case 'G':
+      shift = 30;
+      break;
+    default:
+      break;
   }
   if (shift) digits.pop_back();
   const auto value = parse_int(digits);
@@ -47,7 +57,8 @@ Result<Json> parse_gen_kwargs(const std::string& text) {
   for (const std::string& part : split_any(text, ",")) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return invalid_argument(fmt::format("--gen-kwargs: '{}' is not KEY=VALUE; write max_gen_toks=200,temperature=0.2 or a JSON object", part));
+      return invalid_argument(fmt::format(
+          "--gen-kwargs: '{}' is not KEY=VALUE; write max_gen_toks=200,temperature=0.2 or a JSON object", part));
     }
     json.set(part.substr(0, equals), parse_scalar(part.substr(equals + 1)));
   }
@@ -80,7 +91,8 @@ Status parse_seeds(const std::string& text, RunSettings& settings) {
   std::vector<int64_t> seeds;
   for (const std::string& part : split_any(text, ",")) {
     const auto seed = part == "None" ? std::optional<int64_t>(0) : parse_int(part);
-    if (!seed || *seed < 0) return invalid_argument(fmt::format("--seed {}: expected a number, or four: python,numpy,torch,few-shot", text));
+    if (!seed || *seed < 0)
+      return invalid_argument(fmt::format("--seed {}: expected a number, or four: python,numpy,torch,few-shot", text));
     seeds.push_back(*seed);
   }
   if (seeds.size() != 1 && seeds.size() != 4) {
@@ -92,7 +104,9 @@ Status parse_seeds(const std::string& text, RunSettings& settings) {
 }
 
 std::string quoted(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,=:@+") == std::string::npos;
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,=:@+") ==
+                                          std::string::npos;
   return plain ? word : "'" + replace_all(word, "'", "'\\''") + "'";
 }
 
@@ -100,25 +114,37 @@ std::string quoted(const std::string& word) {
 
 void add_model_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--model,-m", options.model, "checkpoint folder");
-  verb.add_option("--model_args", options.model_args, "lm-eval's spelling: pretrained=FOLDER,dtype=...,max_model_len=...");
-  verb.add_option("--dtype", options.dtype, "bfloat16, float32, auto")->check(CLI::IsMember({"auto", "bfloat16", "bf16", "float32", "fp32"}));
+  verb.add_option("--model_args", options.model_args,
+                  "lm-eval's spelling: pretrained=FOLDER,dtype=...,max_model_len=...");
+  verb.add_option("--dtype", options.dtype, "bfloat16, float32, auto")
+      ->check(CLI::IsMember({"auto", "bfloat16", "bf16", "float32", "fp32"}));
   verb.add_option("--backend", options.backend, "cpu, cuda, auto")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   verb.add_option("--threads", options.threads, "processor threads (0: all)")->check(CLI::Range(0, 1024));
-  verb.add_option("--max-length,--max_length", options.max_length, "longest sequence in tokens (0: the model's)")->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
-  verb.add_option("--max-batch-tokens", options.max_batch_tokens, "tokens a step (0: the backend's best)")->check(CLI::Range(0, 1 << 20));
-  verb.add_option("--kv-bytes", options.kv_bytes, "size of the KV cache: 512M, 2G (default: a quarter of free memory, at most 1G)");
+  verb.add_option("--max-length,--max_length", options.max_length, "longest sequence in tokens (0: the model's)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  verb.add_option("--max-batch-tokens", options.max_batch_tokens, "tokens a step (0: the backend's best)")
+      ->check(CLI::Range(0, 1 << 20));
+  verb.add_option("--kv-bytes", options.kv_bytes,
+                  "size of the KV cache: 512M, 2G (default: a quarter of free memory, at most 1G)");
   verb.add_flag("--no-prefix-tree", options.no_prefix_tree, "compute shared prefixes again for every request");
-  verb.add_option("--batch-size,--batch_size", options.batch_size, "accepted for lm-eval's sake: batches are planned from memory");
+  verb.add_option("--batch-size,--batch_size", options.batch_size,
+                  "accepted for lm-eval's sake: batches are planned from memory");
   verb.add_option("--now", options.now, "the date that chat templates see (default 2025-04-15T00:00:00Z)");
 }
 
 void add_prompt_options(CLI::App& verb, RunOptions& options) {
-  verb.add_option("--num-fewshot,--num_fewshot,-f", options.num_fewshot, "shots: 5, or TASK=N,... (default: each task's own)");
-  verb.add_option("--split", options.split, "evaluated split: validation, or TASK=SPLIT,... (default: each task's own)");
-  verb.add_option("--fewshot-split,--fewshot_split", options.fewshot_split, "split that shots come from, written like --split");
-  verb.add_flag("--apply-chat-template,--apply_chat_template", options.apply_chat_template, "render prompts with the model's chat template");
-  verb.add_flag("--fewshot-as-multiturn,--fewshot_as_multiturn", options.fewshot_as_multiturn, "shots as user and assistant turns");
-  verb.add_option("--system-instruction,--system_instruction", options.system_instruction, "system message before every prompt");
+  verb.add_option("--num-fewshot,--num_fewshot,-f", options.num_fewshot,
+                  "shots: 5, or TASK=N,... (default: each task's own)");
+  verb.add_option("--split", options.split,
+                  "evaluated split: validation, or TASK=SPLIT,... (default: each task's own)");
+  verb.add_option("--fewshot-split,--fewshot_split", options.fewshot_split,
+                  "split that shots come from, written like --split");
+  verb.add_flag("--apply-chat-template,--apply_chat_template", options.apply_chat_template,
+                "render prompts with the model's chat template");
+  verb.add_flag("--fewshot-as-multiturn,--fewshot_as_multiturn", options.fewshot_as_multiturn,
+                "shots as user and assistant turns");
+  verb.add_option("--system-instruction,--system_instruction", options.system_instruction,
+                  "system message before every prompt");
   verb.add_option("--seed", options.seed, "one seed, or four: python,numpy,torch,few-shot (default 0,1234,1234,1234)");
 }
 
@@ -132,20 +158,24 @@ Status apply_model_args(RunOptions& options) {
       options.dtype = value;
     } else if (key == "max_model_len" || key == "max_length") {
       const auto length = parse_int(value);
-      if (!length || *length < 1) return invalid_argument(fmt::format("--model_args {}: expected a length in tokens", part));
+      if (!length || *length < 1)
+        return invalid_argument(fmt::format("--model_args {}: expected a length in tokens", part));
       options.max_length = *length;
-    } else if (key == "add_bos_token" || key == "gpu_memory_utilization" || key == "tensor_parallel_size" || key == "trust_remote_code" ||
-               key == "device" || key == "batch_size") {
+    } else if (key == "add_bos_token" || key == "gpu_memory_utilization" || key == "tensor_parallel_size" ||
+               key == "trust_remote_code" || key == "device" || key == "batch_size") {
       // settings of other engines that have no meaning here
     } else {
-      return invalid_argument(fmt::format("--model_args {}: not known; known are pretrained, dtype, max_model_len", key));
+      return invalid_argument(
+          fmt::format("--model_args {}: not known; known are pretrained, dtype, max_model_len", key));
     }
   }
   return ok_status();
 }
 
 Result<EngineOptions> engine_options(const RunOptions& options, const std::string& model) {
-  if (model.empty()) return invalid_argument("no model: name a checkpoint folder with --model (assay import gguf FILE --out DIR makes one)");
+  if (model.empty())
+    return invalid_argument(
+        "no model: name a checkpoint folder with --model (assay import gguf FILE --out DIR makes one)");
   EngineOptions engine;
   engine.model = model;
   engine.backend = options.backend;
@@ -190,7 +220,8 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (!settings.fewshot_split.empty()) text += " --fewshot-split " + quoted(settings.fewshot_split);
   if (settings.prompt.apply_chat_template) text += " --apply-chat-template";
   if (settings.prompt.fewshot_as_multiturn) text += " --fewshot-as-multiturn";
-  if (!settings.prompt.system_instruction.empty()) text += " --system-instruction " + quoted(settings.prompt.system_instruction);
+  if (!settings.prompt.system_instruction.empty())
+    text += " --system-instruction " + quoted(settings.prompt.system_instruction);
   if (!settings.limit.empty()) text += " --limit " + quoted(settings.limit);
   if (!settings.samples.empty()) text += " --samples " + quoted(settings.to_json().find("samples")->dump());
   if (settings.gen_kwargs.size() > 0) text += " --gen-kwargs " + quoted(settings.gen_kwargs.dump());

@@ -15,7 +15,7 @@ namespace assay::cli {
 // The options of `assay run` as typed, in our spelling or lm-eval's.
 struct RunOptions {
   std::string model, baseline;
-  std::string model_args;                 // lm-eval: pretrained=...,dtype=...,max_model_len=...
+  std::string model_args;  // lm-eval: pretrained=...,dtype=...,max_model_len=...
   std::vector<std::string> tasks;
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
   std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now;

@@ -56,29 +56,34 @@ int64_t peak_memory_bytes() {
 Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options) {
   ASSAY_ASSIGN(auto engine, Engine::open(options));
   const EngineInfo& info = engine->info();
-  log_detail(fmt::format("{}: {}, {}, {}, {}", info.model_name, info.architecture, info.quantization, info.dtype, info.backend_detail));
+  log_detail(fmt::format("{}: {}, {}, {}, {}", info.model_name, info.architecture, info.quantization, info.dtype,
+                         info.backend_detail));
   return make_engine_client(std::move(engine));
 }
 
-Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-                             const std::string& model, RunId baseline_of) {
-  StoredRun run = describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype), real_clock());
+Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
+                             const RunSettings& settings, const std::string& model, RunId baseline_of) {
+  StoredRun run =
+      describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype), real_clock());
   run.baseline_of = baseline_of;
   ASSAY_ASSIGN(const RunId id, store.create_run(run));
   return store.run(id);
 }
 
-Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId id, const std::vector<PlannedTask>& tasks,
-                                      const RunSettings& settings, const RunHints& hints, const Globals& globals) {
+Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId id,
+                                      const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+                                      const RunHints& hints, const Globals& globals) {
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
   if (plan_digest(settings, client.info(), tasks) != run.plan_sha256) {
-    return bad_data(fmt::format("run {}: the model or the data changed since it began (plan {}...), so its answers cannot be continued; start a new run",
-                                id, run.plan_sha256.substr(0, 12)));
+    return bad_data(
+        fmt::format("run {}: the model or the data changed since it began (plan {}...), so its answers cannot be "
+                    "continued; start a new run",
+                    id, run.plan_sha256.substr(0, 12)));
   }
   int64_t items = 0;
   for (const PlannedTask& task : tasks) items += task.stored.planned;
-  log_info(fmt::format("run {}  {}  {} tasks, {} items  {} {}", id, client.info().model_name, tasks.size(), items, client.info().backend,
-                       client.info().dtype));
+  log_info(fmt::format("run {}  {}  {} tasks, {} items  {} {}", id, client.info().model_name, tasks.size(), items,
+                       client.info().backend, client.info().dtype));
   Progress progress(real_clock(), !globals.quiet, isatty(STDERR_FILENO) == 1);
   return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock());
 }

@@ -16,7 +16,8 @@ class EngineClient final : public ModelClient {
     return engine_->encode(text, options);
   }
   std::string decode(const Tokens& tokens) const override { return engine_->decode(tokens, false); }
-  Result<std::string> render_chat(const std::vector<ChatMessage>& messages, const RenderOptions& options) const override {
+  Result<std::string> render_chat(const std::vector<ChatMessage>& messages,
+                                  const RenderOptions& options) const override {
     return engine_->render_chat(messages, options);
   }
   Result<RequestId> submit(LoglikelihoodRequest request) override { return engine_->submit(std::move(request)); }

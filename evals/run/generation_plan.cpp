@@ -51,9 +51,11 @@ Status apply(const std::string& key, const JsonField& value, GenerationPlan& pla
     ASSAY_ASSIGN(do_sample, value.as_bool());
     return ok_status();
   }
-  return invalid_argument(fmt::format(
-      "--gen-kwargs {}: not known; known are until, max_gen_toks, temperature, top_p, top_k, min_p, repetition_penalty, "
-      "presence_penalty, frequency_penalty, min_tokens, num_samples, do_sample", key));
+  return invalid_argument(
+      fmt::format("--gen-kwargs {}: not known; known are until, max_gen_toks, temperature, top_p, top_k, min_p, "
+                  "repetition_penalty, "
+                  "presence_penalty, frequency_penalty, min_tokens, num_samples, do_sample",
+                  key));
 }
 
 }  // namespace

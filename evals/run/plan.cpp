@@ -47,7 +47,8 @@ Result<std::vector<int64_t>> choose_rows(const TaskInfo& info, const RunSettings
     std::sort(chosen.begin(), chosen.end());
     chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
     if (!chosen.empty() && chosen.back() >= rows) {
-      return invalid_argument(fmt::format("--samples {}: document {} does not exist, the split has {}", info.name, chosen.back(), rows));
+      return invalid_argument(
+          fmt::format("--samples {}: document {} does not exist, the split has {}", info.name, chosen.back(), rows));
     }
     return chosen;
   }
@@ -69,7 +70,8 @@ Result<int> shots_of(const TaskInfo& info, const RunSettings& settings) {
   ASSAY_ASSIGN(const std::string text, choice_for("--num-fewshot", settings.num_fewshot, info.name, info.group));
   if (info.fixed_num_fewshot || text.empty()) return info.num_fewshot;
   const auto shots = parse_int(text);
-  if (!shots || *shots < 0 || *shots > 1000) return invalid_argument(fmt::format("--num-fewshot {}: expected a number from 0 to 1000", text));
+  if (!shots || *shots < 0 || *shots > 1000)
+    return invalid_argument(fmt::format("--num-fewshot {}: expected a number from 0 to 1000", text));
   return static_cast<int>(*shots);
 }
 
@@ -83,7 +85,8 @@ Status draw_shots(PlannedTask& planned, const RunSettings& settings, bool same_s
   FewShotPicker picker(info.sampler, planned.shot_pool, planned.stored.num_fewshot, same_split, settings.fewshot_seed);
   for (const int64_t doc_id : planned.doc_ids) {
     auto shots = picker.pick(planned.documents[static_cast<size_t>(doc_id)]);
-    if (!shots.ok()) return shots.status().with_context(fmt::format("{}, split {}", info.name, planned.stored.fewshot_split));
+    if (!shots.ok())
+      return shots.status().with_context(fmt::format("{}, split {}", info.name, planned.stored.fewshot_split));
     planned.shots.push_back(std::move(*shots));
   }
   return ok_status();
@@ -166,7 +169,8 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
     } else {
       auto pool = load_documents(task, shot_split, locations);
       if (!pool.ok()) {
-        return pool.status().with_context(fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
+        return pool.status().with_context(
+            fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
       }
       planned.shot_pool = std::move(pool->documents);
       stored.fewshot_data_sha256 = pool->sha256;
@@ -196,10 +200,12 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   return planned;
 }
 
-Result<std::vector<PlannedTask>> plan_run(const Registry& registry, const RunSettings& settings, const DataLocations& locations) {
+Result<std::vector<PlannedTask>> plan_run(const Registry& registry, const RunSettings& settings,
+                                          const DataLocations& locations) {
   ASSAY_ASSIGN(const auto tasks, registry.expand(settings.tasks));
   for (const auto& [name, doc_ids] : settings.samples) {
-    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const Task* task) { return task->info().name == name; });
+    const bool known =
+        std::any_of(tasks.begin(), tasks.end(), [&](const Task* task) { return task->info().name == name; });
     if (!known) return invalid_argument(fmt::format("--samples names '{}', which --tasks does not run", name));
   }
   std::vector<PlannedTask> planned;
@@ -242,7 +248,8 @@ Result<Sample> sample_of(const PlannedTask& planned, size_t position) {
   return sample;
 }
 
-Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const RunSettings& settings, const ChatRenderer& chat) {
+Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const RunSettings& settings,
+                              const ChatRenderer& chat) {
   ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
   std::vector<Question> shots;
   for (const int64_t row : planned.shots[position]) {

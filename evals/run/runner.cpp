@@ -21,7 +21,7 @@ namespace {
 
 // A sample on its way: what was asked, and what has come back so far.
 struct ItemInFlight {
-  size_t task = 0;      // of the planned tasks
+  size_t task = 0;  // of the planned tasks
   StoredItem stored;
   Sample sample;
   size_t missing = 0;   // answers
@@ -53,10 +53,18 @@ std::string target_text(const TaskInfo& info, const Question& question) {
 
 class Runner {
  public:
-  Runner(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-         const RunHints& hints, Progress& progress, const std::function<bool()>& interrupted, Clock& clock)
-      : client_(client), store_(store), run_(run), tasks_(tasks), settings_(settings), hints_(hints), progress_(progress),
-        interrupted_(interrupted), clock_(clock) {}
+  Runner(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks,
+         const RunSettings& settings, const RunHints& hints, Progress& progress,
+         const std::function<bool()>& interrupted, Clock& clock)
+      : client_(client),
+        store_(store),
+        run_(run),
+        tasks_(tasks),
+        settings_(settings),
+        hints_(hints),
+        progress_(progress),
+        interrupted_(interrupted),
+        clock_(clock) {}
 
   Result<RunSummary> execute() {
     ASSAY_TRY(find_work());
@@ -96,7 +104,8 @@ class Runner {
       if (!seed || *seed < 0) return invalid_argument("--item-order shuffled:SEED: SEED must be a number from 0");
       PythonRandom(static_cast<uint64_t>(*seed)).shuffle(work_);
     } else if (hints_.item_order != "natural") {
-      return invalid_argument(fmt::format("--item-order {}: expected natural, reverse or shuffled:SEED", hints_.item_order));
+      return invalid_argument(
+          fmt::format("--item-order {}: expected natural, reverse or shuffled:SEED", hints_.item_order));
     }
     return ok_status();
   }
@@ -173,8 +182,9 @@ class Runner {
     const GenerationPlan& plan = *generations_[task];
     const int64_t room = max_length() - plan.sampling.max_tokens;
     if (room < 1) {
-      return invalid_argument(fmt::format("{}: {} tokens to generate leave no room for a prompt in a context of {}; lower max_gen_toks",
-                                          tasks_[task].task->info().name, plan.sampling.max_tokens, max_length()));
+      return invalid_argument(
+          fmt::format("{}: {} tokens to generate leave no room for a prompt in a context of {}; lower max_gen_toks",
+                      tasks_[task].task->info().name, plan.sampling.max_tokens, max_length()));
     }
     ASSAY_ASSIGN(Tokens tokens, encode(texts.contexts[0]));
     const bool truncated = static_cast<int64_t>(tokens.size()) > room;
@@ -193,9 +203,10 @@ class Runner {
     const TokenId prefix = model.bos_token ? *model.bos_token : model.eos_tokens.empty() ? 0 : model.eos_tokens[0];
     SharedTokens last_context;
     for (size_t i = 0; i < texts.num_requests(); ++i) {
-      const std::string& continuation = texts.continuations.size() == 1 ? texts.continuations[0] : texts.continuations[i];
-      ASSAY_ASSIGN(TokenPair pair, encode_pair([this](std::string_view text) { return encode(text); }, texts.context_of(i), continuation,
-                                               prefix, max_length()));
+      const std::string& continuation =
+          texts.continuations.size() == 1 ? texts.continuations[0] : texts.continuations[i];
+      ASSAY_ASSIGN(TokenPair pair, encode_pair([this](std::string_view text) { return encode(text); },
+                                               texts.context_of(i), continuation, prefix, max_length()));
       StoredRequest request;
       request.context = texts.context_of(i);
       request.continuation = continuation;
@@ -203,7 +214,8 @@ class Runner {
       request.continuation_tokens = static_cast<int32_t>(pair.continuation.size());
       request.truncated = pair.truncated;
       prepared.item->stored.requests.push_back(std::move(request));
-      if (!last_context || *last_context != pair.context) last_context = std::make_shared<const Tokens>(std::move(pair.context));
+      if (!last_context || *last_context != pair.context)
+        last_context = std::make_shared<const Tokens>(std::move(pair.context));
       prepared.loglikelihoods.push_back({last_context, std::move(pair.continuation)});
     }
     return ok_status();
@@ -231,7 +243,8 @@ class Runner {
 
   Status register_answer(Result<RequestId> id, const std::shared_ptr<ItemInFlight>& item, size_t request_index) {
     if (!id.ok()) {
-      return id.status().with_context(fmt::format("{} document {}", tasks_[item->task].task->info().name, item->stored.doc_id));
+      return id.status().with_context(
+          fmt::format("{} document {}", tasks_[item->task].task->info().name, item->stored.doc_id));
     }
     destinations_[*id] = {item, request_index};
     return ok_status();
@@ -290,8 +303,8 @@ class Runner {
   Status save_usage() {
     const int64_t now_us = clock_.monotonic_us();
     const EngineStats stats = client_.stats();
-    ASSAY_TRY(store_.add_usage(run_.id, static_cast<double>(now_us - last_usage_us_) * 1e-6, stats.tokens_asked - saved_asked_,
-                               stats.tokens_computed - saved_computed_));
+    ASSAY_TRY(store_.add_usage(run_.id, static_cast<double>(now_us - last_usage_us_) * 1e-6,
+                               stats.tokens_asked - saved_asked_, stats.tokens_computed - saved_computed_));
     last_usage_us_ = now_us;
     saved_asked_ = stats.tokens_asked;
     saved_computed_ = stats.tokens_computed;
@@ -311,12 +324,14 @@ class Runner {
     state.score = running.mean();
     state.half_width = running.half_width();
     state.tokens_done = stats.tokens_computed;
-    if (stats.seconds_in_steps > 0) state.tokens_per_s = static_cast<double>(stats.tokens_computed) / stats.seconds_in_steps;
+    if (stats.seconds_in_steps > 0)
+      state.tokens_per_s = static_cast<double>(stats.tokens_computed) / stats.seconds_in_steps;
     // Tokens an item has cost so far, times the items left.
     const int64_t answered_here = summary_.asked;
     if (answered_here > 0 && state.tokens_per_s > 0) {
       const double per_item = static_cast<double>(stats.tokens_computed) / static_cast<double>(answered_here);
-      state.tokens_total = state.tokens_done + static_cast<int64_t>(per_item * static_cast<double>(items_total_ - items_done_));
+      state.tokens_total =
+          state.tokens_done + static_cast<int64_t>(per_item * static_cast<double>(items_total_ - items_done_));
       state.eta_s = static_cast<double>(state.tokens_total - state.tokens_done) / state.tokens_per_s;
     }
     progress_.update(state);
@@ -363,7 +378,8 @@ class Runner {
 Json machine_json() {
   Json json = Json::object();
   utsname names{};
-  if (uname(&names) == 0) json.set("kernel", std::string(names.sysname) + " " + names.release).set("architecture", names.machine);
+  if (uname(&names) == 0)
+    json.set("kernel", std::string(names.sysname) + " " + names.release).set("architecture", names.machine);
   json.set("cpus", available_cpus());
   json.set("memory_bytes", int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE));
   if (auto text = real_files().read("/proc/cpuinfo", 1 << 22); text.ok()) {
@@ -378,9 +394,10 @@ std::string build_text() { return fmt::format("assay {} ({})", ASSAY_VERSION, __
 
 }  // namespace
 
-Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks,
-                               const RunSettings& settings, const RunHints& hints, Progress& progress,
-                               const std::function<bool()>& interrupted, Clock& clock) {
+Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run,
+                               const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+                               const RunHints& hints, Progress& progress, const std::function<bool()>& interrupted,
+                               Clock& clock) {
   return Runner(client, store, run, tasks, settings, hints, progress, interrupted, clock).execute();
 }
 

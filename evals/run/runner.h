@@ -14,18 +14,19 @@ namespace assay {
 
 struct RunSummary {
   RunId run = 0;
-  bool finished = false;    // false: interrupted, resumable
-  int64_t asked = 0;        // samples answered by this call
+  bool finished = false;  // false: interrupted, resumable
+  int64_t asked = 0;      // samples answered by this call
   int64_t failed = 0;
   double seconds = 0;
 };
 
-// Asks what the store does not hold yet: plan minus answered samples -> requests -> scores -> store, one transaction a batch of
-// finished samples. A failed sample is stored as failed and asked again by the next resume. Stops between batches when
-// `interrupted` says so. Writes nothing but through the store and `progress`.
-Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks,
-                               const RunSettings& settings, const RunHints& hints, Progress& progress,
-                               const std::function<bool()>& interrupted, Clock& clock);
+// Asks what the store does not hold yet: plan minus answered samples -> requests -> scores -> store, one transaction a
+// batch of finished samples. A failed sample is stored as failed and asked again by the next resume. Stops between
+// batches when `interrupted` says so. Writes nothing but through the store and `progress`.
+Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run,
+                               const std::vector<PlannedTask>& tasks, const RunSettings& settings,
+                               const RunHints& hints, Progress& progress, const std::function<bool()>& interrupted,
+                               Clock& clock);
 
 // The run to store before executing it: provenance, tasks, command.
 StoredRun describe_run(const ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,

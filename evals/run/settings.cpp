@@ -78,7 +78,8 @@ Result<RunSettings> RunSettings::from_json(const Json& json) {
   return settings;
 }
 
-Result<std::string> choice_for(std::string_view option, const std::string& setting, const std::string& task, const std::string& group) {
+Result<std::string> choice_for(std::string_view option, const std::string& setting, const std::string& task,
+                               const std::string& group) {
   std::string chosen;
   size_t best = 0;  // length of the name that matched, 0 for a bare value
   for (const std::string& part : split_any(setting, ",")) {
@@ -88,7 +89,8 @@ Result<std::string> choice_for(std::string_view option, const std::string& setti
       continue;
     }
     if (equals == 0 || equals + 1 == part.size()) {
-      return invalid_argument(fmt::format("{} '{}': expected a value, or TASK=VALUE parts separated by commas", option, part));
+      return invalid_argument(
+          fmt::format("{} '{}': expected a value, or TASK=VALUE parts separated by commas", option, part));
     }
     const std::string name = part.substr(0, equals);
     const bool matches = name == task || name == group || starts_with(task, name + "_");

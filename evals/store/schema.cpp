@@ -13,8 +13,9 @@ namespace assay {
 namespace {
 
 // Migration i brings schema i to i + 1. A released migration never changes; a change is a new one.
-// Texts and documents are stored once, compressed with zstd, found by the SHA-256 of their bytes. Scores are clustered by
-// task and metric, so that one metric of a million answers is one range scan. The v_ views are the public SQL surface.
+// Texts and documents are stored once, compressed with zstd, found by the SHA-256 of their bytes. Scores are clustered
+// by task and metric, so that one metric of a million answers is one range scan. The v_ views are the public SQL
+// surface.
 constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
 CREATE TABLE models (
   id INTEGER PRIMARY KEY,
@@ -150,7 +151,8 @@ bool on_network_file_system(const Path& path) {
     case 0x65735546:  // FUSE
     case 0x0bd00bd0:  // Lustre
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -158,14 +160,16 @@ Status set_pragmas(SqliteDb& db) {
   ASSAY_TRY(db.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
   const bool network = on_network_file_system(db.path());
   if (network) {
-    log_warning(fmt::format("{}: on a network file system, so the database uses a rollback journal; keep writers to one host",
-                            db.path().string()));
+    log_warning(
+        fmt::format("{}: on a network file system, so the database uses a rollback journal; keep writers to one host",
+                    db.path().string()));
   }
   return db.query_text(network ? "PRAGMA journal_mode = DELETE" : "PRAGMA journal_mode = WAL").status();
 }
 
 Status back_up(SqliteDb& db, int64_t schema) {
-  ASSAY_ASSIGN(auto copy, SqliteDb::open(Path(db.path().string() + fmt::format(".before-{}", schema + 1)), SqliteDb::Mode::create));
+  ASSAY_ASSIGN(auto copy, SqliteDb::open(Path(db.path().string() + fmt::format(".before-{}", schema + 1)),
+                                         SqliteDb::Mode::create));
   sqlite3_backup* backup = sqlite3_backup_init(copy.handle(), "main", db.handle(), "main");
   if (!backup) return copy.error("back up");
   sqlite3_backup_step(backup, -1);
@@ -177,11 +181,13 @@ Status check_owner(SqliteDb& db, int64_t schema) {
   ASSAY_ASSIGN(const int64_t application, db.query_int("PRAGMA application_id"));
   ASSAY_ASSIGN(const int64_t objects, db.query_int("SELECT count(*) FROM sqlite_schema"));
   if (application != kApplicationId && objects > 0) {
-    return bad_data(fmt::format("{}: a SQLite database of another program; name another file with --db", db.path().string()));
+    return bad_data(
+        fmt::format("{}: a SQLite database of another program; name another file with --db", db.path().string()));
   }
   if (schema > current_schema()) {
-    return bad_data(fmt::format("{}: written by a newer Assay (schema {}, this program knows {}); it was left untouched: use the newer program",
-                                db.path().string(), schema, current_schema()));
+    return bad_data(fmt::format(
+        "{}: written by a newer Assay (schema {}, this program knows {}); it was left untouched: use the newer program",
+        db.path().string(), schema, current_schema()));
   }
   return ok_status();
 }

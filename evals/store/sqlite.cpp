@@ -11,7 +11,8 @@ namespace assay {
 
 Result<SqliteDb> SqliteDb::open(const Path& path, Mode mode) {
   if (mode == Mode::existing && !real_files().exists(path)) {
-    return not_found(fmt::format("{}: no such database; `assay run` makes one, --db FILE names another", path.string()));
+    return not_found(
+        fmt::format("{}: no such database; `assay run` makes one, --db FILE names another", path.string()));
   }
   if (mode == Mode::create && path.has_parent_path()) ASSAY_TRY(real_files().create_directories(path.parent_path()));
   sqlite3* handle = nullptr;
@@ -23,7 +24,8 @@ Result<SqliteDb> SqliteDb::open(const Path& path, Mode mode) {
   return db;
 }
 
-SqliteDb::SqliteDb(SqliteDb&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), path_(std::move(other.path_)) {}
+SqliteDb::SqliteDb(SqliteDb&& other) noexcept
+    : handle_(std::exchange(other.handle_, nullptr)), path_(std::move(other.path_)) {}
 
 SqliteDb& SqliteDb::operator=(SqliteDb&& other) noexcept {
   std::swap(handle_, other.handle_);
@@ -39,14 +41,19 @@ Status SqliteDb::error(std::string_view doing) const {
   const std::string message = fmt::format("{}: {}: {}", path_.string(), doing, words);
   switch (rc & 0xff) {
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return bad_data(message + "; this is no Assay database, or it is damaged: name another with --db");
+    case SQLITE_CORRUPT:
+      return bad_data(message + "; this is no Assay database, or it is damaged: name another with --db");
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return io_error(message + "; another process holds the database: wait for it, or use another --db");
-    case SQLITE_NOMEM: return out_of_memory(message);
+    case SQLITE_LOCKED:
+      return io_error(message + "; another process holds the database: wait for it, or use another --db");
+    case SQLITE_NOMEM:
+      return out_of_memory(message);
     case SQLITE_ERROR:
     case SQLITE_MISUSE:
-    case SQLITE_CONSTRAINT: return internal_error(message);
-    default: return io_error(message);
+    case SQLITE_CONSTRAINT:
+      return internal_error(message);
+    default:
+      return io_error(message);
   }
 }
 
@@ -149,7 +156,8 @@ std::string SqliteStatement::column_text(int column) const {
 
 std::string_view SqliteStatement::column_blob(int column) const {
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-  return bytes ? std::string_view(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column))) : std::string_view();
+  return bytes ? std::string_view(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column)))
+               : std::string_view();
 }
 
 bool SqliteStatement::column_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }

@@ -53,7 +53,7 @@ class SqliteStatement {
 
   // True: a row is there to be read. False: done, and the statement is ready to be bound again.
   Result<bool> step();
-  Status run();    // step() until done
+  Status run();  // step() until done
   void reset();
 
   int64_t column_int(int column) const;

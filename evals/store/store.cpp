@@ -50,8 +50,8 @@ std::vector<T> from_blob(std::string_view blob) {
 
 // The statements that add items, prepared once.
 struct ItemWriter {
-  SqliteStatement find_item, delete_item, delete_scores, find_document, add_document, find_text, add_text, add_item, add_request,
-      add_loglikelihood, add_completion, add_score, add_extracted;
+  SqliteStatement find_item, delete_item, delete_scores, find_document, add_document, find_text, add_text, add_item,
+      add_request, add_loglikelihood, add_completion, add_score, add_extracted;
 };
 
 Result<ItemWriter> prepare_item_writer(SqliteDb& db) {
@@ -63,20 +63,24 @@ Result<ItemWriter> prepare_item_writer(SqliteDb& db) {
   ASSAY_ASSIGN(auto add_document, prepare("INSERT INTO documents (sha256, json) VALUES (?, ?)"));
   ASSAY_ASSIGN(auto find_text, prepare("SELECT id FROM texts WHERE sha256 = ?"));
   ASSAY_ASSIGN(auto add_text, prepare("INSERT INTO texts (sha256, bytes) VALUES (?, ?)"));
-  ASSAY_ASSIGN(auto add_item, prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated) "
-                                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+  ASSAY_ASSIGN(auto add_item,
+               prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated) "
+                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_request, prepare("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_loglikelihood, prepare("INSERT INTO loglikelihoods VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_completion, prepare("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores VALUES (?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_extracted, prepare("INSERT INTO extracted VALUES (?, ?, ?)"));
-  return ItemWriter{std::move(find_item),  std::move(delete_item), std::move(delete_scores), std::move(find_document), std::move(add_document),
-                    std::move(find_text),  std::move(add_text),    std::move(add_item),      std::move(add_request),   std::move(add_loglikelihood),
-                    std::move(add_completion), std::move(add_score), std::move(add_extracted)};
+  return ItemWriter{std::move(find_item),         std::move(delete_item),    std::move(delete_scores),
+                    std::move(find_document),     std::move(add_document),   std::move(find_text),
+                    std::move(add_text),          std::move(add_item),       std::move(add_request),
+                    std::move(add_loglikelihood), std::move(add_completion), std::move(add_score),
+                    std::move(add_extracted)};
 }
 
 constexpr std::string_view kTaskColumns =
-    "id, name, alias, task_group, version, info, primary_metric, higher_is_better, num_fewshot, dataset, subset, split, "
+    "id, name, alias, task_group, version, info, primary_metric, higher_is_better, num_fewshot, dataset, subset, "
+    "split, "
     "fewshot_split, data_source, data_sha256, fewshot_data_sha256, split_label, num_rows, planned";
 
 Result<StoredTask> read_task(const SqliteStatement& row) {
@@ -104,7 +108,8 @@ Result<StoredTask> read_task(const SqliteStatement& row) {
 }
 
 constexpr std::string_view kRunColumns =
-    "runs.id, state, created_utc_us, finished_utc_us, baseline_of, settings, plan_sha256, command, build, machine, seconds, "
+    "runs.id, state, created_utc_us, finished_utc_us, baseline_of, settings, plan_sha256, command, build, machine, "
+    "seconds, "
     "tokens_asked, tokens_computed, models.info";
 
 Result<StoredRun> read_run(const SqliteStatement& row) {
@@ -141,10 +146,12 @@ class SqliteStore final : public Store {
   Result<RunId> create_run(const StoredRun& run) override {
     ASSAY_ASSIGN(auto transaction, SqliteTransaction::begin(db_));
     ASSAY_ASSIGN(const int64_t model_id, add_model(run.model));
-    ASSAY_ASSIGN(auto insert, SqliteStatement::prepare(
-                                  db_, "INSERT INTO runs (state, created_utc_us, finished_utc_us, model_id, baseline_of, settings, "
-                                       "plan_sha256, command, build, machine, seconds, tokens_asked, tokens_computed) "
-                                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+    ASSAY_ASSIGN(auto insert,
+                 SqliteStatement::prepare(
+                     db_,
+                     "INSERT INTO runs (state, created_utc_us, finished_utc_us, model_id, baseline_of, settings, "
+                     "plan_sha256, command, build, machine, seconds, tokens_asked, tokens_computed) "
+                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
     insert.bind(static_cast<int64_t>(run.state)).bind(run.created_utc_us).bind(run.finished_utc_us).bind(model_id);
     insert.bind(run.baseline_of).bind(run.settings.dump()).bind(run.plan_sha256).bind(run.command).bind(run.build);
     insert.bind(run.machine.dump()).bind(run.seconds).bind(run.tokens_asked).bind(run.tokens_computed);
@@ -156,14 +163,17 @@ class SqliteStore final : public Store {
   }
 
   Result<StoredRun> run(RunId id) override {
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
-                                  db_, fmt::format("SELECT {} FROM runs JOIN models ON models.id = model_id WHERE runs.id = ?", kRunColumns)));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(
+                     db_, fmt::format("SELECT {} FROM runs JOIN models ON models.id = model_id WHERE runs.id = ?",
+                                      kRunColumns)));
     select.bind(id);
     ASSAY_ASSIGN(const bool found, select.step());
     if (!found) return not_found(fmt::format("{}: no run {}; `assay ls runs` lists them", db_.path().string(), id));
     ASSAY_ASSIGN(StoredRun run, read_run(select));
-    ASSAY_ASSIGN(auto tasks, SqliteStatement::prepare(
-                                 db_, fmt::format("SELECT {} FROM tasks WHERE run_id = ? ORDER BY ordinal", kTaskColumns)));
+    ASSAY_ASSIGN(auto tasks,
+                 SqliteStatement::prepare(
+                     db_, fmt::format("SELECT {} FROM tasks WHERE run_id = ? ORDER BY ordinal", kTaskColumns)));
     tasks.bind(id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, tasks.step());
@@ -174,8 +184,10 @@ class SqliteStore final : public Store {
   }
 
   Result<std::vector<StoredRun>> runs() override {
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
-                                  db_, fmt::format("SELECT {} FROM runs JOIN models ON models.id = model_id ORDER BY runs.id DESC", kRunColumns)));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(
+                     db_, fmt::format("SELECT {} FROM runs JOIN models ON models.id = model_id ORDER BY runs.id DESC",
+                                      kRunColumns)));
     std::vector<StoredRun> runs;
     for (;;) {
       ASSAY_ASSIGN(const bool more, select.step());
@@ -202,7 +214,8 @@ class SqliteStore final : public Store {
 
   Result<std::vector<int64_t>> answered(RunId run, int64_t task_id) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, "SELECT doc_id FROM items WHERE task_id = ? AND outcome != ? ORDER BY doc_id"));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
+                                  db_, "SELECT doc_id FROM items WHERE task_id = ? AND outcome != ? ORDER BY doc_id"));
     select.bind(task_id).bind(static_cast<int64_t>(Outcome::failed));
     std::vector<int64_t> ids;
     for (;;) {
@@ -213,23 +226,27 @@ class SqliteStore final : public Store {
   }
 
   Status add_usage(RunId run, double seconds, int64_t tokens_asked, int64_t tokens_computed) override {
-    ASSAY_ASSIGN(auto update, SqliteStatement::prepare(db_, "UPDATE runs SET seconds = seconds + ?, tokens_asked = tokens_asked + ?, "
-                                                            "tokens_computed = tokens_computed + ? WHERE id = ?"));
+    ASSAY_ASSIGN(auto update,
+                 SqliteStatement::prepare(db_,
+                                          "UPDATE runs SET seconds = seconds + ?, tokens_asked = tokens_asked + ?, "
+                                          "tokens_computed = tokens_computed + ? WHERE id = ?"));
     return update.bind(seconds).bind(tokens_asked).bind(tokens_computed).bind(run).run();
   }
 
   Status finish_run(RunId run, int64_t utc_us) override {
-    ASSAY_ASSIGN(auto update, SqliteStatement::prepare(db_, "UPDATE runs SET state = 1, finished_utc_us = ? WHERE id = ?"));
+    ASSAY_ASSIGN(auto update,
+                 SqliteStatement::prepare(db_, "UPDATE runs SET state = 1, finished_utc_us = ? WHERE id = ?"));
     return update.bind(utc_us).bind(run).run();
   }
 
   Result<StoredScores> scores(RunId run, int64_t task_id, const std::string& metric_key) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select,
-                 SqliteStatement::prepare(db_, "SELECT scores.doc_id, documents.sha256, scores.value FROM scores "
-                                               "JOIN items ON items.task_id = scores.task_id AND items.doc_id = scores.doc_id "
-                                               "JOIN documents ON documents.id = items.document_id "
-                                               "WHERE scores.task_id = ? AND scores.metric = ? ORDER BY scores.doc_id"));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
+                                  db_,
+                                  "SELECT scores.doc_id, documents.sha256, scores.value FROM scores "
+                                  "JOIN items ON items.task_id = scores.task_id AND items.doc_id = scores.doc_id "
+                                  "JOIN documents ON documents.id = items.document_id "
+                                  "WHERE scores.task_id = ? AND scores.metric = ? ORDER BY scores.doc_id"));
     select.bind(task_id).bind(metric_key);
     StoredScores scores;
     for (;;) {
@@ -243,7 +260,8 @@ class SqliteStore final : public Store {
 
   Result<std::vector<std::string>> metric_keys(RunId run, int64_t task_id) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, "SELECT DISTINCT metric FROM scores WHERE task_id = ? ORDER BY metric"));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(db_, "SELECT DISTINCT metric FROM scores WHERE task_id = ? ORDER BY metric"));
     select.bind(task_id);
     std::vector<std::string> keys;
     for (;;) {
@@ -255,8 +273,9 @@ class SqliteStore final : public Store {
 
   Result<OutcomeCounts> outcomes(RunId run, int64_t task_id) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
-                                  db_, "SELECT outcome, count(*), sum(truncated) FROM items WHERE task_id = ? GROUP BY outcome"));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(
+                     db_, "SELECT outcome, count(*), sum(truncated) FROM items WHERE task_id = ? GROUP BY outcome"));
     select.bind(task_id);
     OutcomeCounts counts;
     for (;;) {
@@ -265,18 +284,28 @@ class SqliteStore final : public Store {
       const int64_t count = select.column_int(1);
       counts.truncated += select.column_int(2);
       switch (static_cast<Outcome>(select.column_int(0))) {
-        case Outcome::scored: counts.scored = count; break;
-        case Outcome::no_answer: counts.no_answer = count; break;
-        case Outcome::failed: counts.failed = count; break;
-        case Outcome::skipped: counts.skipped = count; break;
+        case Outcome::scored:
+          counts.scored = count;
+          break;
+        case Outcome::no_answer:
+          counts.no_answer = count;
+          break;
+        case Outcome::failed:
+          counts.failed = count;
+          break;
+        case Outcome::skipped:
+          counts.skipped = count;
+          break;
       }
     }
   }
 
   Status for_each_item(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason FROM items "
-                                                            "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
+                                  db_,
+                                  "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason FROM items "
+                                  "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
     select.bind(task_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, select.step());
@@ -301,26 +330,39 @@ class SqliteStore final : public Store {
   Result<int64_t> add_model(const EngineInfo& info) {
     const std::string text = engine_info_to_json(info).dump();
     const std::string digest = sha256_hex(text);
-    ASSAY_ASSIGN(auto insert, SqliteStatement::prepare(db_, "INSERT INTO models (sha256, info) VALUES (?, ?) ON CONFLICT DO NOTHING"));
+    ASSAY_ASSIGN(auto insert, SqliteStatement::prepare(
+                                  db_, "INSERT INTO models (sha256, info) VALUES (?, ?) ON CONFLICT DO NOTHING"));
     ASSAY_TRY(insert.bind(digest).bind(text).run());
     return db_.query_int(fmt::format("SELECT id FROM models WHERE sha256 = '{}'", digest));
   }
 
   Status add_task(RunId run, int64_t ordinal, const StoredTask& task) {
     ASSAY_ASSIGN(auto insert,
-                 SqliteStatement::prepare(db_, "INSERT INTO tasks (run_id, ordinal, name, alias, task_group, version, info, primary_metric, "
-                                               "higher_is_better, num_fewshot, dataset, subset, split, fewshot_split, data_source, data_sha256, "
-                                               "fewshot_data_sha256, split_label, num_rows, planned) "
-                                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
-    insert.bind(run).bind(ordinal).bind(task.name).bind(task.alias).bind(task.group).bind(task.version).bind(task.info.dump());
-    insert.bind(task.primary_metric).bind(int64_t{task.higher_is_better}).bind(int64_t{task.num_fewshot}).bind(task.dataset);
+                 SqliteStatement::prepare(
+                     db_,
+                     "INSERT INTO tasks (run_id, ordinal, name, alias, task_group, version, info, primary_metric, "
+                     "higher_is_better, num_fewshot, dataset, subset, split, fewshot_split, data_source, data_sha256, "
+                     "fewshot_data_sha256, split_label, num_rows, planned) "
+                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+    insert.bind(run)
+        .bind(ordinal)
+        .bind(task.name)
+        .bind(task.alias)
+        .bind(task.group)
+        .bind(task.version)
+        .bind(task.info.dump());
+    insert.bind(task.primary_metric)
+        .bind(int64_t{task.higher_is_better})
+        .bind(int64_t{task.num_fewshot})
+        .bind(task.dataset);
     insert.bind(task.subset).bind(task.split).bind(task.fewshot_split).bind(task.data_source).bind(task.data_sha256);
     insert.bind(task.fewshot_data_sha256).bind(task.split_label).bind(task.rows).bind(task.planned);
     return insert.run();
   }
 
   Result<std::optional<RunId>> newest_where(std::string_view condition) {
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, fmt::format("SELECT id FROM runs {} ORDER BY id DESC LIMIT 1", condition)));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
+                                  db_, fmt::format("SELECT id FROM runs {} ORDER BY id DESC LIMIT 1", condition)));
     ASSAY_ASSIGN(const bool found, select.step());
     if (!found) return std::optional<RunId>();
     return std::optional<RunId>(select.column_int(0));
@@ -330,11 +372,13 @@ class SqliteStore final : public Store {
     ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, "SELECT 1 FROM tasks WHERE id = ? AND run_id = ?"));
     select.bind(task_id).bind(run);
     ASSAY_ASSIGN(const bool found, select.step());
-    return found ? ok_status() : not_found(fmt::format("{}: run {} has no task number {}", db_.path().string(), run, task_id));
+    return found ? ok_status()
+                 : not_found(fmt::format("{}: run {} has no task number {}", db_.path().string(), run, task_id));
   }
 
   // The row of `bytes` in a table of compressed texts, added if it is new.
-  Result<int64_t> intern(SqliteStatement& find, SqliteStatement& add, const std::string& bytes, const std::string& digest) {
+  Result<int64_t> intern(SqliteStatement& find, SqliteStatement& add, const std::string& bytes,
+                         const std::string& digest) {
     find.reset();
     ASSAY_ASSIGN(const bool found, find.bind(digest).step());
     if (found) return find.column_int(0);
@@ -357,15 +401,19 @@ class SqliteStore final : public Store {
     ASSAY_ASSIGN(const bool wanted, make_room(task_id, item.doc_id));
     if (!wanted) return ok_status();
     ItemWriter& w = *writer_;
-    ASSAY_ASSIGN(const int64_t document_id, intern(w.find_document, w.add_document, item.document.dump(), document_hash(item.document)));
+    ASSAY_ASSIGN(const int64_t document_id,
+                 intern(w.find_document, w.add_document, item.document.dump(), document_hash(item.document)));
     w.add_item.bind(task_id).bind(item.doc_id).bind(document_id).bind(item.target).bind_blob(as_blob(item.shots));
-    w.add_item.bind(static_cast<int64_t>(item.score.outcome)).bind(item.score.reason).bind(int64_t{any_truncated(item)});
+    w.add_item.bind(static_cast<int64_t>(item.score.outcome))
+        .bind(item.score.reason)
+        .bind(int64_t{any_truncated(item)});
     ASSAY_TRY(w.add_item.run());
     const int64_t item_id = db_.last_insert_id();
     ASSAY_TRY(add_requests(item_id, item));
     ASSAY_TRY(add_responses(item_id, item));
     for (const MetricValue& metric : item.score.metrics) {
-      ASSAY_TRY(w.add_score.bind(task_id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
+      ASSAY_TRY(
+          w.add_score.bind(task_id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
     }
     for (const Extracted& extracted : item.score.extracted) {
       ASSAY_TRY(w.add_extracted.bind(item_id).bind(extracted.filter).bind(extracted.text).run());
@@ -384,7 +432,9 @@ class SqliteStore final : public Store {
         previous = &request.context;
       }
       w.add_request.bind(item_id).bind(static_cast<int64_t>(i)).bind(context_id).bind(request.continuation);
-      w.add_request.bind(int64_t{request.context_tokens}).bind(int64_t{request.continuation_tokens}).bind(int64_t{request.truncated});
+      w.add_request.bind(int64_t{request.context_tokens})
+          .bind(int64_t{request.continuation_tokens})
+          .bind(int64_t{request.truncated});
       ASSAY_TRY(w.add_request.run());
     }
     return ok_status();
@@ -400,16 +450,20 @@ class SqliteStore final : public Store {
     for (size_t i = 0; i < item.response.completions.size(); ++i) {
       const Completion& answer = item.response.completions[i];
       w.add_completion.bind(item_id).bind(static_cast<int64_t>(i)).bind(answer.text).bind_blob(as_blob(answer.tokens));
-      w.add_completion.bind_blob(as_blob(answer.logprobs)).bind(static_cast<int64_t>(answer.finish)).bind(answer.stop_match);
+      w.add_completion.bind_blob(as_blob(answer.logprobs))
+          .bind(static_cast<int64_t>(answer.finish))
+          .bind(answer.stop_match);
       ASSAY_TRY(w.add_completion.run());
     }
     return ok_status();
   }
 
   Status read_requests(int64_t item_id, StoredItem& item) {
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_, "SELECT texts.bytes, continuation, context_tokens, continuation_tokens, truncated "
-                                                            "FROM requests JOIN texts ON texts.id = context_id "
-                                                            "WHERE item_id = ? ORDER BY request_index"));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
+                                  db_,
+                                  "SELECT texts.bytes, continuation, context_tokens, continuation_tokens, truncated "
+                                  "FROM requests JOIN texts ON texts.id = context_id "
+                                  "WHERE item_id = ? ORDER BY request_index"));
     select.bind(item_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, select.step());
@@ -425,8 +479,10 @@ class SqliteStore final : public Store {
   }
 
   Status read_responses(int64_t item_id, StoredItem& item) {
-    ASSAY_ASSIGN(auto scored, SqliteStatement::prepare(
-                                  db_, "SELECT sum, is_greedy, token_logprobs FROM loglikelihoods WHERE item_id = ? ORDER BY request_index"));
+    ASSAY_ASSIGN(
+        auto scored,
+        SqliteStatement::prepare(
+            db_, "SELECT sum, is_greedy, token_logprobs FROM loglikelihoods WHERE item_id = ? ORDER BY request_index"));
     scored.bind(item_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, scored.step());
@@ -437,8 +493,10 @@ class SqliteStore final : public Store {
       answer.logprobs = from_blob<float>(scored.column_blob(2));
       item.response.loglikelihoods.push_back(std::move(answer));
     }
-    ASSAY_ASSIGN(auto generated, SqliteStatement::prepare(db_, "SELECT text, tokens, token_logprobs, finish, stop_match FROM completions "
-                                                               "WHERE item_id = ? ORDER BY sample_index"));
+    ASSAY_ASSIGN(auto generated,
+                 SqliteStatement::prepare(db_,
+                                          "SELECT text, tokens, token_logprobs, finish, stop_match FROM completions "
+                                          "WHERE item_id = ? ORDER BY sample_index"));
     generated.bind(item_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, generated.step());
@@ -455,7 +513,8 @@ class SqliteStore final : public Store {
   }
 
   Status read_scores(int64_t task_id, int64_t item_id, StoredItem& item) {
-    ASSAY_ASSIGN(auto metrics, SqliteStatement::prepare(db_, "SELECT metric, value FROM scores WHERE task_id = ? AND doc_id = ?"));
+    ASSAY_ASSIGN(auto metrics,
+                 SqliteStatement::prepare(db_, "SELECT metric, value FROM scores WHERE task_id = ? AND doc_id = ?"));
     metrics.bind(task_id).bind(item.doc_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, metrics.step());
@@ -464,7 +523,8 @@ class SqliteStore final : public Store {
       const size_t comma = key.find(',');
       item.score.metrics.push_back({key.substr(0, comma), key.substr(comma + 1), metrics.column_real(1)});
     }
-    ASSAY_ASSIGN(auto extracted, SqliteStatement::prepare(db_, "SELECT filter, text FROM extracted WHERE item_id = ? ORDER BY filter"));
+    ASSAY_ASSIGN(auto extracted,
+                 SqliteStatement::prepare(db_, "SELECT filter, text FROM extracted WHERE item_id = ? ORDER BY filter"));
     extracted.bind(item_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, extracted.step());
@@ -487,6 +547,8 @@ Result<std::unique_ptr<Store>> open_store(const Path& path, SqliteDb::Mode mode)
 
 Result<std::unique_ptr<Store>> Store::open(const Path& path) { return open_store(path, SqliteDb::Mode::create); }
 
-Result<std::unique_ptr<Store>> Store::open_existing(const Path& path) { return open_store(path, SqliteDb::Mode::existing); }
+Result<std::unique_ptr<Store>> Store::open_existing(const Path& path) {
+  return open_store(path, SqliteDb::Mode::existing);
+}
 
 }  // namespace assay

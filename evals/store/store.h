@@ -21,21 +21,21 @@ enum class RunState : uint8_t { running, finished };
 
 // One leaf task inside a run.
 struct StoredTask {
-  int64_t id = 0;             // of the store; 0 before it is stored
+  int64_t id = 0;  // of the store; 0 before it is stored
   std::string name, alias, group, version;
-  Json info;                  // what export needs: TaskInfo as JSON
-  std::string primary_metric; // "acc_norm,none"
+  Json info;                   // what export needs: TaskInfo as JSON
+  std::string primary_metric;  // "acc_norm,none"
   bool higher_is_better = true;
   int num_fewshot = 0;
   std::string dataset, subset, split, fewshot_split;
   std::string data_source, data_sha256, fewshot_data_sha256;
-  std::string split_label;    // "" when split and shots are canonical; else what differs, shown beside every score
-  int64_t rows = 0;           // of the split
-  int64_t planned = 0;        // samples this run asks
+  std::string split_label;  // "" when split and shots are canonical; else what differs, shown beside every score
+  int64_t rows = 0;         // of the split
+  int64_t planned = 0;      // samples this run asks
 };
 
-// A run: one model over some tasks. `settings` is everything that may change a score; plan_sha256 identifies it together with
-// the digests of model and data, so that runs can be compared and resumed only with themselves.
+// A run: one model over some tasks. `settings` is everything that may change a score; plan_sha256 identifies it
+// together with the digests of model and data, so that runs can be compared and resumed only with themselves.
 struct StoredRun {
   RunId id = 0;
   RunState state = RunState::running;
@@ -43,18 +43,19 @@ struct StoredRun {
   EngineInfo model;
   Json settings;
   std::string plan_sha256;
-  std::string command;        // reproduces the run; built from settings, without database or paths of this machine's temp files
-  std::string build;          // version, commit, compiler
-  Json machine;               // processor, cores, memory, kernel
-  RunId baseline_of = 0;      // the candidate run this one was started for, 0: none
+  std::string
+      command;        // reproduces the run; built from settings, without database or paths of this machine's temp files
+  std::string build;  // version, commit, compiler
+  Json machine;       // processor, cores, memory, kernel
+  RunId baseline_of = 0;  // the candidate run this one was started for, 0: none
   std::vector<StoredTask> tasks;
-  double seconds = 0;         // summed over interruptions
+  double seconds = 0;  // summed over interruptions
   int64_t tokens_asked = 0, tokens_computed = 0;
 };
 
 struct StoredRequest {
-  std::string context;        // text as sent
-  std::string continuation;   // empty for generation
+  std::string context;       // text as sent
+  std::string continuation;  // empty for generation
   int32_t context_tokens = 0, continuation_tokens = 0;
   bool truncated = false;
 };
@@ -63,8 +64,8 @@ struct StoredRequest {
 struct StoredItem {
   int64_t doc_id = 0;
   Json document;
-  std::string target;         // as lm-eval prints it: gold index, or reference text
-  std::vector<int64_t> shots; // rows of the few-shot pool
+  std::string target;          // as lm-eval prints it: gold index, or reference text
+  std::vector<int64_t> shots;  // rows of the few-shot pool
   std::vector<StoredRequest> requests;
   Response response;
   Score score;
@@ -81,13 +82,13 @@ struct OutcomeCounts {
   int64_t scored = 0, no_answer = 0, failed = 0, skipped = 0, truncated = 0;
 };
 
-// The one SQLite file that holds every run: WAL (DELETE on network file systems), synchronous FULL, STRICT tables. What add_items
-// has returned from survives kill -9 and power loss. One writer and any number of readers at a time; a second writer waits up
-// to 10 s. Alone in speaking SQL. An object belongs to one thread.
+// The one SQLite file that holds every run: WAL (DELETE on network file systems), synchronous FULL, STRICT tables. What
+// add_items has returned from survives kill -9 and power loss. One writer and any number of readers at a time; a second
+// writer waits up to 10 s. Alone in speaking SQL. An object belongs to one thread.
 class Store {
  public:
-  // Opens or creates. Errors: bad_data when the file is no Assay database or was written by a newer Assay (says both schema
-  // numbers); io.
+  // Opens or creates. Errors: bad_data when the file is no Assay database or was written by a newer Assay (says both
+  // schema numbers); io.
   static Result<std::unique_ptr<Store>> open(const Path& path);
   // Opens an existing database for reading; not_found when there is none.
   static Result<std::unique_ptr<Store>> open_existing(const Path& path);
@@ -95,13 +96,14 @@ class Store {
 
   virtual Result<RunId> create_run(const StoredRun& run) = 0;  // with its tasks
   virtual Result<StoredRun> run(RunId id) = 0;
-  virtual Result<std::vector<StoredRun>> runs() = 0;           // newest first, without tasks
+  virtual Result<std::vector<StoredRun>> runs() = 0;  // newest first, without tasks
   virtual Result<std::optional<RunId>> newest_unfinished() = 0;
   virtual Result<std::optional<RunId>> newest() = 0;
 
   // One transaction: items of one task, each exactly once; an item that is there already is left as it is.
   virtual Status add_items(RunId run, int64_t task_id, const std::vector<StoredItem>& items) = 0;
-  virtual Result<std::vector<int64_t>> answered(RunId run, int64_t task_id) = 0;  // ascending doc_ids, failed ones left out
+  virtual Result<std::vector<int64_t>> answered(RunId run,
+                                                int64_t task_id) = 0;  // ascending doc_ids, failed ones left out
   virtual Status add_usage(RunId run, double seconds, int64_t tokens_asked, int64_t tokens_computed) = 0;
   virtual Status finish_run(RunId run, int64_t utc_us) = 0;
 

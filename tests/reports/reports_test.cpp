@@ -45,8 +45,15 @@ struct TwoRuns {
     client.mutable_info().quantization = quantization;
     client.mutable_info().model_name = quantization == "none" ? "base" : "quantized";
     Progress progress(real_clock(), false, false);
-    const StoredRun stored = store->run(store->create_run(describe_run(client, tasks, settings, "assay run --tasks toy", real_clock())).value()).value();
-    REQUIRE(execute_run(client, *store, stored, tasks, settings, {}, progress, [] { return false; }, real_clock()).value().finished);
+    const StoredRun stored =
+        store
+            ->run(
+                store->create_run(describe_run(client, tasks, settings, "assay run --tasks toy", real_clock())).value())
+            .value();
+    REQUIRE(execute_run(
+                client, *store, stored, tasks, settings, {}, progress, [] { return false; }, real_clock())
+                .value()
+                .finished);
     return stored.id;
   }
 };
@@ -65,19 +72,23 @@ TEST_CASE("a run's view has the group before its leaves, weighted by size") {
   CHECK(text.find("toy_a") != std::string::npos);
   CHECK(text.find("assay run --tasks toy") != std::string::npos);
   const Json json = run_json(view);
-  for (const char* key : {"run", "tasks", "tokens_asked", "tokens_computed", "seconds", "tokens_per_s"}) CHECK(json.find(key) != nullptr);
+  for (const char* key : {"run", "tasks", "tokens_asked", "tokens_computed", "seconds", "tokens_per_s"})
+    CHECK(json.find(key) != nullptr);
   CHECK(json.find("tasks")->find("toy_a")->find("acc,none")->as_real() == a);
 }
 
 TEST_CASE("a report is the same bytes from another store with the same answers") {
   TwoRuns first, second;
-  const auto text = [](TwoRuns& runs) { return print_terminal(run_table(view_run(*runs.store, runs.baseline, runs.registry).value()), false); };
+  const auto text = [](TwoRuns& runs) {
+    return print_terminal(run_table(view_run(*runs.store, runs.baseline, runs.registry).value()), false);
+  };
   CHECK(text(first) == text(second));
 }
 
 TEST_CASE("equal answers recover 100 %, a group is one row, its tasks appear in detail") {
   TwoRuns runs;
-  const RecoveryReport report = compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, false, false).value();
+  const RecoveryReport report =
+      compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, false, false).value();
   REQUIRE(report.rows.size() == 1);
   CHECK(report.rows[0].task == "toy");
   CHECK(report.rows[0].comparison.count == 30);

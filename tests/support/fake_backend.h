@@ -15,8 +15,8 @@
 
 namespace assay::testing {
 
-// A model made of hashes, in the shape of a two-layer decoder: a layer's key is a hash of what enters it, attention a hash
-// over all keys up to the row's own, in order. One wrong key anywhere changes every later row.
+// A model made of hashes, in the shape of a two-layer decoder: a layer's key is a hash of what enters it, attention a
+// hash over all keys up to the row's own, in order. One wrong key anywhere changes every later row.
 struct FakeModel {
   int vocab_size = 40;
 
@@ -26,7 +26,9 @@ struct FakeModel {
     h = (h ^ (h >> 27)) * 0x94D049BB133111EBu;
     return h ^ (h >> 31);
   }
-  static uint64_t first_key(TokenId token, int32_t position) { return mix(uint64_t(uint32_t(token)) + 7, uint64_t(position)); }
+  static uint64_t first_key(TokenId token, int32_t position) {
+    return mix(uint64_t(uint32_t(token)) + 7, uint64_t(position));
+  }
   static uint64_t second_key(uint64_t attended, int32_t position) { return mix(attended, uint64_t(position) + 99); }
 
   // Multiples of 1/4, so that equal logits are common.
@@ -73,12 +75,13 @@ struct FakeBackendOptions {
   int32_t num_kv_blocks = 64;
   int32_t max_batch_tokens = 512;
   int32_t max_sequences = 16;
-  int32_t rows_that_fit = std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
-  int failing_call = -1;                                        // this call of forward is an internal error
+  int32_t rows_that_fit =
+      std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
+  int failing_call = -1;                    // this call of forward is an internal error
 };
 
-// FakeModel behind the Backend seam, reading and writing "keys" through block tables, copies and extra writes exactly as
-// batch.h says, and checking the rules of a well-formed batch. Keeps every batch it was given.
+// FakeModel behind the Backend seam, reading and writing "keys" through block tables, copies and extra writes exactly
+// as batch.h says, and checking the rules of a well-formed batch. Keeps every batch it was given.
 class FakeBackend final : public Backend {
  public:
   explicit FakeBackend(const FakeBackendOptions& options) : options_(options) {
@@ -131,7 +134,8 @@ class FakeBackend final : public Backend {
   template <class Visit>  // visit(row, position, segment)
   static void each_row(const Batch& batch, Visit&& visit) {
     for (const BatchSegment& segment : batch.segments) {
-      for (int32_t i = 0; i < segment.num_tokens; ++i) visit(size_t(segment.first_row + i), segment.first_position + i, segment);
+      for (int32_t i = 0; i < segment.num_tokens; ++i)
+        visit(size_t(segment.first_row + i), segment.first_position + i, segment);
     }
   }
 
@@ -142,7 +146,8 @@ class FakeBackend final : public Backend {
       keys[row] = key(row, position);
       keys_[layer][slot_of(segment, position)] = keys[row];
     });
-    for (const KvExtraWrite& extra : batch.extra_writes) keys_[layer][at(extra.block, extra.slot)] = keys[size_t(extra.row)];
+    for (const KvExtraWrite& extra : batch.extra_writes)
+      keys_[layer][at(extra.block, extra.slot)] = keys[size_t(extra.row)];
   }
 
   void attend(const Batch& batch, size_t layer, std::vector<uint64_t>& states) {

@@ -12,8 +12,9 @@
 
 namespace assay::testing {
 
-// A model that answers by rule: one token a byte, a loglikelihood that depends on the bytes asked only, a generation from a
-// function. Answers come back `batch` at a time, the last submitted first, so that nothing can lean on their order.
+// A model that answers by rule: one token a byte, a loglikelihood that depends on the bytes asked only, a generation
+// from a function. Answers come back `batch` at a time, the last submitted first, so that nothing can lean on their
+// order.
 class ScriptedClient final : public ModelClient {
  public:
   ScriptedClient() {
@@ -31,7 +32,9 @@ class ScriptedClient final : public ModelClient {
 
   size_t batch = 7;
   int64_t fail_wait_after = -1;  // wait() fails once this many answers were given
-  std::function<std::string(const std::string&)> generate = [](const std::string&) { return std::string("The answer is #### 4"); };
+  std::function<std::string(const std::string&)> generate = [](const std::string&) {
+    return std::string("The answer is #### 4");
+  };
   std::function<std::string(const std::string&)> error = [](const std::string&) { return std::string(); };  // by prompt
   EngineInfo& mutable_info() { return info_; }
   int64_t answers_given() const { return given_; }

@@ -8,11 +8,13 @@
 
 namespace assay::testing {
 
-// The folder of recorded truths beside the checkout ($ASSAY_SHARED, else ../shared), or nullopt: such tests then skip with
+// The folder of recorded truths beside the checkout ($ASSAY_SHARED, else ../shared), or nullopt: such tests then skip
+// with
 //   auto shared = shared_folder(); if (!shared) { MESSAGE("skipped: no ../shared"); return; }
 inline std::optional<std::filesystem::path> shared_folder() {
   const char* named = std::getenv("ASSAY_SHARED");
-  std::filesystem::path path = named ? std::filesystem::path(named) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared";
+  std::filesystem::path path =
+      named ? std::filesystem::path(named) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".." / "shared";
   if (std::filesystem::is_directory(path / "oracle")) return path;
   return std::nullopt;
 }

@@ -41,8 +41,10 @@ inline PlannedTask plan_toy(const Task& task, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     Json choices = Json::array();
     for (const char* choice : {"red", "green", "bluish", "y"}) choices.push_back(choice);
-    planned.documents.push_back(
-        Json::object().set("question", task.info().name + " question " + std::to_string(i)).set("choices", choices).set("answer", i % 4));
+    planned.documents.push_back(Json::object()
+                                    .set("question", task.info().name + " question " + std::to_string(i))
+                                    .set("choices", choices)
+                                    .set("answer", i % 4));
     planned.doc_ids.push_back(i);
     planned.shots.emplace_back();
   }

@@ -1,4 +1,5 @@
-// Logits that Transformers computed in float32 for the tiny Mistral3 checkpoint, BF16, GPTQ and RTN (../shared/oracle/model/README.md).
+// Logits that Transformers computed in float32 for the tiny Mistral3 checkpoint, BF16, GPTQ and RTN
+// (../shared/oracle/model/README.md).
 
 #include <doctest/doctest.h>
 
@@ -52,7 +53,8 @@ Deviation deviation(const std::string& variant, const std::string& text, const s
   const Json* generation = checkpoint.generation_config() ? &*checkpoint.generation_config() : nullptr;
   const ModelConfig config = read_model_config(checkpoint.config(), generation, "config.json").value();
   const ModelWeights weights = build_tensor_table(checkpoint, config).value();
-  const SafetensorsFile recorded = SafetensorsFile::open(folder / "expected" / variant / (text + ".safetensors")).value();
+  const SafetensorsFile recorded =
+      SafetensorsFile::open(folder / "expected" / variant / (text + ".safetensors")).value();
   const Tokens tokens = ints(*recorded.find("input_ids"));
   BackendOptions options;
   options.dtype = dtype;

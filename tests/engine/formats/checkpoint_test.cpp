@@ -170,10 +170,22 @@ TEST_CASE("the digest is that of its lines, is remembered by identity, and follo
   write_file(weights, one_tensor("b"));
   CHECK(*opened->digest() == sha256_hex(lines("b")));
 
-  for (const auto& entry : std::filesystem::directory_iterator(home.path() / "cache" / "digests")) {
-    write_file(entry.path(), "garbage");
+  // What is remembered counts only if it is whole and for this very file.
+  make_old(weights);
+  std::filesystem::remove_all(home.path() / "cache");
+  REQUIRE(opened->digest().ok());
+  for (const std::string_view damage : {"", "garbage", "digest", "key"}) {
+    CAPTURE(damage);
+    for (const auto& entry : std::filesystem::directory_iterator(home.path() / "cache" / "digests")) {
+      std::string text = *real_files().read(entry.path());
+      REQUIRE(text.size() > 65);
+      if (damage == "digest") text[0] = 'z';
+      if (damage == "key") text[0] = text[0] == '0' ? '1' : '0', text.back() ^= 1;
+      if (damage.empty() || damage == "garbage") text = damage;
+      write_file(entry.path(), text);
+    }
+    CHECK(*opened->digest() == sha256_hex(lines("b")));
   }
-  CHECK(*opened->digest() == sha256_hex(lines("b")));
 }
 
 TEST_CASE("a file touched just now is not remembered, and a cache that cannot be written does no harm") {

@@ -35,8 +35,8 @@ Tokens spell(std::string_view text) {
 
 // Feeds tokens until the generation ends; what is left over stays unread.
 Completion run(const SamplingParams& params, const Tokens& tokens, size_t max_history = 1000) {
-  Generation generation(kTexts, std::make_shared<const Tokens>(Tokens{5, 6}), std::make_shared<const SamplingParams>(params),
-                        3, {kEos}, max_history);
+  Generation generation(kTexts, std::make_shared<const Tokens>(Tokens{5, 6}),
+                        std::make_shared<const SamplingParams>(params), 3, {kEos}, max_history);
   for (const TokenId token : tokens) {
     if (generation.accept({token, -0.5f, {{token, -0.5f}}})) return generation.take_completion();
   }
@@ -122,8 +122,8 @@ TEST_CASE("the most likely tokens are kept when asked for") {
 TEST_CASE("end-of-sequence ids are barred before min_tokens") {
   SamplingParams params;
   params.min_tokens = 1;
-  Generation generation(kTexts, std::make_shared<const Tokens>(Tokens{5}), std::make_shared<const SamplingParams>(params), 0,
-                        {kEos}, 100);
+  Generation generation(kTexts, std::make_shared<const Tokens>(Tokens{5}),
+                        std::make_shared<const SamplingParams>(params), 0, {kEos}, 100);
   const std::vector<float> logits = {9, 1, 2};
   CHECK(generation.choose(logits).token == 2);
   CHECK_FALSE(generation.accept({2, 0, {}}));

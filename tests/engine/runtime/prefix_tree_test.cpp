@@ -192,7 +192,9 @@ class SlotModel {
   static std::pair<KvBlockId, int32_t> slot(const std::vector<KvBlockId>& table, int32_t position) {
     return {table[static_cast<size_t>(position / kKvBlockTokens)], position % kKvBlockTokens};
   }
-  static Tokens prefix(const Tokens& tokens, int32_t position) { return {tokens.begin(), tokens.begin() + position + 1}; }
+  static Tokens prefix(const Tokens& tokens, int32_t position) {
+    return {tokens.begin(), tokens.begin() + position + 1};
+  }
   std::map<std::pair<KvBlockId, int32_t>, Tokens> slots_;
 };
 

@@ -62,8 +62,7 @@ RequestLoopOptions loop_options(const Setup& setup) {
 
 // A loop over a fake backend.
 struct Rig {
-  explicit Rig(const Setup& setup)
-      : backend(backend_options(setup)), loop(backend, kTexts, loop_options(setup)) {}
+  explicit Rig(const Setup& setup) : backend(backend_options(setup)), loop(backend, kTexts, loop_options(setup)) {}
   FakeBackend backend;
   RequestLoop loop;
 
@@ -139,7 +138,9 @@ Completion expected_completion(const GenerateRequest& request, int sample_index,
 }
 
 bool same(const std::vector<std::vector<TokenLogprob>>& a, const std::vector<std::vector<TokenLogprob>>& b) {
-  const auto equal = [](const TokenLogprob& x, const TokenLogprob& y) { return x.token == y.token && x.logprob == y.logprob; };
+  const auto equal = [](const TokenLogprob& x, const TokenLogprob& y) {
+    return x.token == y.token && x.logprob == y.logprob;
+  };
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
     if (!std::equal(a[i].begin(), a[i].end(), b[i].begin(), b[i].end(), equal)) return false;
@@ -179,8 +180,8 @@ void check_answer(const Answer& answer, const Request& request, int max_model_le
   }
 }
 
-// Requests over few ids, so that prefixes are shared by design and by accident, whole requests repeat, and some lie inside
-// others.
+// Requests over few ids, so that prefixes are shared by design and by accident, whole requests repeat, and some lie
+// inside others.
 class Workload {
  public:
   explicit Workload(uint32_t seed) : random_(seed) {}
@@ -190,8 +191,10 @@ class Workload {
     SharedTokens context;
     while (static_cast<int>(requests.size()) < count) {
       if (context == nullptr || below(3) == 0) context = next_context(context);
-      if (below(4) == 0) requests.push_back(generate(context));
-      else requests.push_back(LoglikelihoodRequest{context, tokens(1 + below(6)), below(4) == 0 ? 3 : 0});
+      if (below(4) == 0)
+        requests.push_back(generate(context));
+      else
+        requests.push_back(LoglikelihoodRequest{context, tokens(1 + below(6)), below(4) == 0 ? 3 : 0});
       if (below(10) == 0) requests.push_back(requests.back());
     }
     return requests;
@@ -210,7 +213,8 @@ class Workload {
   }
   SharedTokens next_context(const SharedTokens& last) {
     Tokens next;
-    if (last != nullptr && below(3) > 0) next.assign(last->begin(), last->begin() + below(static_cast<int>(last->size()) + 1));
+    if (last != nullptr && below(3) > 0)
+      next.assign(last->begin(), last->begin() + below(static_cast<int>(last->size()) + 1));
     const Tokens more = tokens(1 + below(30));
     next.insert(next.end(), more.begin(), more.end());
     if (next.size() > 60) next.resize(60);
@@ -347,7 +351,8 @@ TEST_CASE("with room for everything each distinct prefix is computed once, whate
       int64_t asked = 0;
       for (const Answer& answer : rig.loop.poll()) asked += answer.prompt_tokens;
       CHECK(rig.loop.stats().tokens_asked == asked);
-      for (size_t i = 0; i + 1 < rig.backend.batches().size(); ++i) CHECK(rig.backend.batches()[i].num_rows() == budget);
+      for (size_t i = 0; i + 1 < rig.backend.batches().size(); ++i)
+        CHECK(rig.backend.batches()[i].num_rows() == budget);
     }
   }
 }
@@ -463,7 +468,8 @@ TEST_CASE("a context may be as long as the model takes, and generation stops whe
   const auto too_long = rig.loop.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(20, 3)), {4, 4}, 0});
   CHECK(too_long.status().code() == Code::invalid_argument);
   CHECK(too_long.status().message() ==
-        "loglikelihood request: context and continuation: hold 22 tokens, the model takes at most 20 and one more to predict; "
+        "loglikelihood request: context and continuation: hold 22 tokens, the model takes at most 20 and one more to "
+        "predict; "
         "shorten the context or raise --max-length");
   GenerateRequest request{std::make_shared<const Tokens>(Tokens(15, 3)), {}};
   request.sampling.ignore_eos = true;
@@ -484,8 +490,10 @@ TEST_CASE("bad requests are refused by field and nothing is queued") {
     CHECK(id.status().code() == Code::invalid_argument);
     CHECK(id.status().message() == message);
   };
-  refused(LoglikelihoodRequest{nullptr, {1}, 0}, "loglikelihood request: context: is missing, expected at least one token");
-  refused(LoglikelihoodRequest{fine, {}, 0}, "loglikelihood request: continuation: is empty, expected at least one token");
+  refused(LoglikelihoodRequest{nullptr, {1}, 0},
+          "loglikelihood request: context: is missing, expected at least one token");
+  refused(LoglikelihoodRequest{fine, {}, 0},
+          "loglikelihood request: continuation: is empty, expected at least one token");
   refused(LoglikelihoodRequest{fine, {3, 40}, 0},
           "loglikelihood request: continuation[1]: token id 40 is outside the model's vocabulary, expected 0 to 39");
   refused(LoglikelihoodRequest{fine, {3}, 41},
@@ -496,7 +504,8 @@ TEST_CASE("bad requests are refused by field and nothing is queued") {
           "generate request: prompt[0]: token id -1 is outside the model's vocabulary, expected 0 to 39");
   SamplingParams bad;
   bad.top_p = 0;
-  refused(GenerateRequest{fine, bad}, "generate request: sampling.top_p: 0 is out of range, expected above 0, at most 1");
+  refused(GenerateRequest{fine, bad},
+          "generate request: sampling.top_p: 0 is out of range, expected above 0, at most 1");
   CHECK(rig.loop.num_pending() == 0);
   CHECK_FALSE(*rig.loop.step());
 }

@@ -27,7 +27,8 @@ RequestPlan plan(std::vector<PendingLoglikelihood> loglikelihoods, std::vector<P
 
 TEST_CASE("four choices of one token become one sequence") {
   const SharedTokens question = shared({1, 2, 3});
-  const RequestPlan made = plan({{1, {question, {7}}}, {2, {question, {8}}}, {3, {question, {9}}}, {4, {question, {7}}}});
+  const RequestPlan made =
+      plan({{1, {question, {7}}}, {2, {question, {8}}}, {3, {question, {9}}}, {4, {question, {7}}}});
   REQUIRE(made.sequences.size() == 1);
   const Sequence& sequence = *made.sequences[0];
   CHECK(sequence.id == 10);
@@ -50,7 +51,8 @@ TEST_CASE("longer endings share the row that predicts their first token") {
 }
 
 TEST_CASE("a request inside a longer one needs no sequence of its own") {
-  const RequestPlan made = plan({{1, {shared({1, 2}), {3, 4}}}, {2, {shared({1}), {2}}}, {3, {shared({1, 2, 3, 9}), {5}}}});
+  const RequestPlan made =
+      plan({{1, {shared({1, 2}), {3, 4}}}, {2, {shared({1}), {2}}}, {3, {shared({1, 2, 3, 9}), {5}}}});
   REQUIRE(made.sequences.size() == 1);
   CHECK(made.sequences[0]->request == 3);
   CHECK(made.sequences[0]->wanted.size() == 4);
@@ -115,11 +117,13 @@ TEST_CASE("every score is wanted once, where its prefix is, and no trie node bel
     for (const auto& sequence : made.sequences) {
       const Tokens tokens = fed_tokens(*sequence);
       int32_t known = 0;  // what earlier sequences compute
-      while (known < sequence->num_tokens() && computed.count({tokens.begin(), tokens.begin() + known + 1}) > 0) ++known;
+      while (known < sequence->num_tokens() && computed.count({tokens.begin(), tokens.begin() + known + 1}) > 0)
+        ++known;
       CHECK(known < sequence->num_tokens());
       REQUIRE_FALSE(sequence->wanted.empty());
       CHECK(sequence->wanted.back().position == sequence->num_tokens() - 1);
-      for (int32_t i = known; i < sequence->num_tokens(); ++i) computed.insert({tokens.begin(), tokens.begin() + i + 1});
+      for (int32_t i = known; i < sequence->num_tokens(); ++i)
+        computed.insert({tokens.begin(), tokens.begin() + i + 1});
       int32_t last_position = known;
       for (const WantedScore& wanted : sequence->wanted) {
         CHECK(wanted.position >= last_position);

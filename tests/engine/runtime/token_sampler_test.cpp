@@ -132,7 +132,8 @@ TEST_CASE("the draw is the race that the header describes") {
     for (size_t v = 0; v < logits.size(); ++v) {
       if (probabilities[v] == 0) continue;
       const uint64_t bits = random_bits(seed, 5, uint64_t{history.size()} << 32 | v);
-      const double wait = -std::log((static_cast<double>(bits >> 11) + 1) * 0x1.0p-53) / static_cast<double>(probabilities[v]);
+      const double wait =
+          -std::log((static_cast<double>(bits >> 11) + 1) * 0x1.0p-53) / static_cast<double>(probabilities[v]);
       if (winner < 0 || wait < shortest) {
         shortest = wait;
         winner = static_cast<TokenId>(v);
@@ -208,9 +209,12 @@ SamplingParams parse_case(const std::string& name) {
   const size_t dot = name.find('.', name.find('.') + 1);
   SamplingParams params = at_temperature(static_cast<float>(*parse_double(name.substr(1, dot - 1))));
   for (const std::string& part : split(name.substr(dot + 1), "_")) {
-    if (starts_with(part, "minp")) params.min_p = static_cast<float>(*parse_double(part.substr(4)));
-    else if (starts_with(part, "p")) params.top_p = static_cast<float>(*parse_double(part.substr(1)));
-    else if (starts_with(part, "k")) params.top_k = static_cast<int>(*parse_int(part.substr(1)));
+    if (starts_with(part, "minp"))
+      params.min_p = static_cast<float>(*parse_double(part.substr(4)));
+    else if (starts_with(part, "p"))
+      params.top_p = static_cast<float>(*parse_double(part.substr(1)));
+    else if (starts_with(part, "k"))
+      params.top_k = static_cast<int>(*parse_int(part.substr(1)));
   }
   return params;
 }
@@ -239,8 +243,10 @@ TEST_CASE("filters, penalties and log-probabilities agree with the recorded ones
     all.num_logprobs = static_cast<int>(logits.size());
     const std::vector<float> logprobs = floats(row + ".logprobs_f32");
     for (const auto& [token, logprob] : sample_token(logits, all, 0, {0}, 1, {}).top) {
-      if (std::isinf(logprobs[static_cast<size_t>(token)])) CHECK(std::isinf(logprob));
-      else CHECK(std::abs(logprob - logprobs[static_cast<size_t>(token)]) < 1e-5f);
+      if (std::isinf(logprobs[static_cast<size_t>(token)]))
+        CHECK(std::isinf(logprob));
+      else
+        CHECK(std::abs(logprob - logprobs[static_cast<size_t>(token)]) < 1e-5f);
     }
 
     SamplingParams repetition;
@@ -255,7 +261,8 @@ TEST_CASE("filters, penalties and log-probabilities agree with the recorded ones
       const auto kept = std::count_if(ours.begin(), ours.end(), [](float p) { return p > 0; });
       CHECK(kept == expected.find("kept")->as_int());
       ++num_sets;
-      if (const Json* ids = expected.find("kept_ids"); ids != nullptr && !ids->is_null() && row != "ties" && row != "all_equal") {
+      if (const Json* ids = expected.find("kept_ids");
+          ids != nullptr && !ids->is_null() && row != "ties" && row != "all_equal") {
         for (const Json& id : ids->as_array()) CHECK(ours[static_cast<size_t>(id.as_int())] > 0);
       }
       if (arrays->find(name + ".probs") == nullptr) continue;

@@ -15,13 +15,16 @@ using assay::testing::shared_folder;
 namespace {
 
 constexpr std::string_view kChatMl =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind<|im_end|>\n' }}"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe "
+    "kind<|im_end|>\n' }}"
     "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 using Turns = std::vector<ChatMessage>;
 
-Json read_json(const std::filesystem::path& path) { return Json::parse(real_files().read(path).value(), path.string()).value(); }
+Json read_json(const std::filesystem::path& path) {
+  return Json::parse(real_files().read(path).value(), path.string()).value();
+}
 
 std::vector<Json> read_lines(const std::filesystem::path& path) {
   std::vector<Json> rows;
@@ -46,7 +49,8 @@ TEST_CASE("ChatML renders turns, a default system message and the generation pro
 }
 
 TEST_CASE("a template that raises gives its own message, one that does not parse its line") {
-  const ChatTemplate chat = ChatTemplate::from_text("a\n{{ raise_exception('roles must alternate') }}", {}, "t").value();
+  const ChatTemplate chat =
+      ChatTemplate::from_text("a\n{{ raise_exception('roles must alternate') }}", {}, "t").value();
   const auto raised = chat.render(Turns{{"user", "x"}}, {}, 0);
   CHECK(raised.status().code() == Code::bad_data);
   CHECK(raised.status().message().find("roles must alternate") != std::string::npos);
@@ -82,7 +86,8 @@ TEST_CASE("recorded renderings of real templates are equal byte for byte") {
       options.add_generation_prompt = !nogen && !final && generation && generation->as_bool();
       options.continue_final_message = final;
       for (const auto& [key, value] : input->as_object()) {
-        if (key != "messages" && key != "add_generation_prompt" && key != "rendered" && key != "error" && key != "continue_final_message") {
+        if (key != "messages" && key != "add_generation_prompt" && key != "rendered" && key != "error" &&
+            key != "continue_final_message") {
           options.extra.set(key, value);
         }
       }
@@ -105,14 +110,16 @@ TEST_CASE("the recorded renderings of both test models are equal byte for byte")
     MESSAGE("skipped: no ../shared");
     return;
   }
-  const std::pair<const char*, const char*> models[] = {{"oracle/lm_eval", "tokenizer_config.json"}, {"oracle/lm_eval_qwen", "model_config/tokenizer_config.json"}};
+  const std::pair<const char*, const char*> models[] = {{"oracle/lm_eval", "tokenizer_config.json"},
+                                                        {"oracle/lm_eval_qwen", "model_config/tokenizer_config.json"}};
   for (const auto& [folder, config_path] : models) {
     const Json config = read_json(*shared / folder / config_path);
     std::map<std::string, std::string> tokens;
     for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
       if (const Json* token = config.find(name); token && token->is_string()) tokens[name] = token->as_string();
     }
-    const ChatTemplate chat = ChatTemplate::from_text(config.find("chat_template")->as_string(), tokens, folder).value();
+    const ChatTemplate chat =
+        ChatTemplate::from_text(config.find("chat_template")->as_string(), tokens, folder).value();
     for (const Json& row : read_lines(*shared / folder / "vectors/chat_template.jsonl")) {
       CAPTURE(row.dump());
       ChatRenderOptions options;

@@ -32,7 +32,9 @@ std::vector<Json> read_lines(const std::filesystem::path& path) {
   return rows;
 }
 
-Json read_json(const std::filesystem::path& path) { return Json::parse(real_files().read(path).value(), path.string()).value(); }
+Json read_json(const std::filesystem::path& path) {
+  return Json::parse(real_files().read(path).value(), path.string()).value();
+}
 
 // A column that says "=other" holds what the other column holds.
 const Json& column(const Json& row, const std::string& name) {
@@ -51,7 +53,8 @@ TEST_CASE("the real tekken vocabulary encodes as mistral-common and as tokenizer
   }
   const auto files = *shared / "oracle/tokenizer_files";
   const std::string shipped_json = real_files().read(files / "tekken_240911.hf_as_shipped.tokenizer.json").value();
-  const Tokenizer tekken = Tokenizer::from_tekken(real_files().read(files / "tekken_240911.json").value(), "tekken.json").value();
+  const Tokenizer tekken =
+      Tokenizer::from_tekken(real_files().read(files / "tekken_240911.json").value(), "tekken.json").value();
   const Tokenizer shipped = Tokenizer::from_json(shipped_json, "", "tokenizer.json").value();
   const Tokenizer fixed = Tokenizer::from_json(shipped_json, "", "tokenizer.json", {}, TekkenRegex::fixed).value();
   TokenizeOptions text_only;
@@ -91,8 +94,10 @@ TEST_CASE("the tiny tokenizer encodes as its own library did, with and without B
   }
   const auto model = *shared / "oracle/model/model";
   const Tokenizer shipped = Tokenizer::open(model / "bf16").value();
-  const Tokenizer tekken = Tokenizer::from_tekken(real_files().read(model / "tekken/tekken.json").value(), "tekken.json").value();
-  const Tokenizer fixed = Tokenizer::from_json(real_files().read(model / "tekken/tokenizer.fixed_regex.json").value(), "", "fixed").value();
+  const Tokenizer tekken =
+      Tokenizer::from_tekken(real_files().read(model / "tekken/tekken.json").value(), "tekken.json").value();
+  const Tokenizer fixed =
+      Tokenizer::from_json(real_files().read(model / "tekken/tokenizer.fixed_regex.json").value(), "", "fixed").value();
   TokenizeOptions with_special, text_only;
   with_special.add_special_tokens = true;
   text_only.parse_special_tokens = false;
@@ -110,12 +115,14 @@ TEST_CASE("the tiny tokenizer encodes as its own library did, with and without B
 TEST_CASE("the tokenizers of the imported test models encode and decode as recorded") {
   const auto shared = shared_folder();
   const char* home = std::getenv("ASSAY_HOME");
-  const std::filesystem::path models = (home ? std::filesystem::path(home) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".assay") / "models";
+  const std::filesystem::path models =
+      (home ? std::filesystem::path(home) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".assay") / "models";
   if (!shared || !std::filesystem::exists(models)) {
     MESSAGE("skipped: no ../shared, or no imported model (make demo makes one)");
     return;
   }
-  const std::pair<const char*, const char*> pairs[] = {{"smollm2-135m-instruct-bf16", "oracle/lm_eval"}, {"qwen2.5-coder-1.5b-instruct-bf16", "oracle/lm_eval_qwen"}};
+  const std::pair<const char*, const char*> pairs[] = {{"smollm2-135m-instruct-bf16", "oracle/lm_eval"},
+                                                       {"qwen2.5-coder-1.5b-instruct-bf16", "oracle/lm_eval_qwen"}};
   for (const auto& [folder, oracle] : pairs) {
     if (!std::filesystem::exists(models / folder)) continue;
     const Tokenizer tokenizer = Tokenizer::open(models / folder).value();

@@ -29,16 +29,19 @@ struct Bench {
   }
 
   StoredRun create(ModelClient& client) {
-    return store->run(store->create_run(describe_run(client, tasks, settings, "assay run", real_clock())).value()).value();
+    return store->run(store->create_run(describe_run(client, tasks, settings, "assay run", real_clock())).value())
+        .value();
   }
-  Result<RunSummary> execute(ModelClient& client, const StoredRun& run, const RunHints& hints = {},
-                             const std::function<bool()>& interrupted = [] { return false; }) {
+  Result<RunSummary> execute(
+      ModelClient& client, const StoredRun& run, const RunHints& hints = {},
+      const std::function<bool()>& interrupted = [] { return false; }) {
     return execute_run(client, *store, run, tasks, settings, hints, progress, interrupted, real_clock());
   }
   std::map<std::string, std::vector<double>> scores(const StoredRun& run) {
     std::map<std::string, std::vector<double>> all;
     for (const StoredTask& task : run.tasks) {
-      for (const char* key : {"acc,none", "acc_norm,none"}) all[task.name + key] = store->scores(run.id, task.id, key).value().values;
+      for (const char* key : {"acc,none", "acc_norm,none"})
+        all[task.name + key] = store->scores(run.id, task.id, key).value().values;
     }
     return all;
   }
@@ -118,7 +121,9 @@ TEST_CASE("an interruption stops between batches and leaves the run resumable") 
 TEST_CASE("a sample the machine failed on is a failed row with its reason, and is asked again by the next resume") {
   Bench bench;
   ScriptedClient client;
-  client.error = [](const std::string& prompt) { return prompt.find("question 3") != std::string::npos ? std::string("no memory") : std::string(); };
+  client.error = [](const std::string& prompt) {
+    return prompt.find("question 3") != std::string::npos ? std::string("no memory") : std::string();
+  };
   const StoredRun run = bench.create(client);
   const RunSummary summary = bench.execute(client, run).value();
   CHECK(summary.failed == 2);

@@ -47,7 +47,8 @@ TEST_CASE("generation settings come from the task, then from --gen-kwargs") {
   CHECK(plan.sampling.max_tokens == 256);
   CHECK(plan.sampling.temperature == 0);
   CHECK(plan.sampling.stop == std::vector<std::string>{"Question:", "</s>"});
-  settings.gen_kwargs = Json::parse(R"({"max_gen_toks": 20, "temperature": 0.7, "top_p": 0.9, "until": ["a", "b"]})", "x").value();
+  settings.gen_kwargs =
+      Json::parse(R"({"max_gen_toks": 20, "temperature": 0.7, "top_p": 0.9, "until": ["a", "b"]})", "x").value();
   plan = generation_plan(task, settings, model).value();
   CHECK(plan.sampling.max_tokens == 20);
   CHECK(plan.sampling.temperature == doctest::Approx(0.7));

@@ -21,7 +21,8 @@ TEST_CASE("pooling by size is the mean over all questions, with lm-eval's pooled
   const Estimate pooled = pool_by_size({a, b});
   CHECK(pooled.count == 10);
   CHECK(pooled.mean == doctest::Approx(0.5));
-  const double variance = (3 * a.standard_error * a.standard_error * 4 + 5 * b.standard_error * b.standard_error * 6) / 8;
+  const double variance =
+      (3 * a.standard_error * a.standard_error * 4 + 5 * b.standard_error * b.standard_error * 6) / 8;
   CHECK(pooled.standard_error == doctest::Approx(std::sqrt(variance / 10)));
   CHECK(pool_equally({a, b}).mean == doctest::Approx((0.75 + 2.0 / 6) / 2));
   CHECK(pool_by_size({}).count == 0);

@@ -70,10 +70,13 @@ TEST_CASE("what is stored comes back, field by field") {
   CHECK(run.model.model_name == "m");
   REQUIRE(store->add_items(id, run.tasks[0].id, {item_of(3, 1), item_of(1, 0)}).ok());
   std::vector<StoredItem> items;
-  REQUIRE(store->for_each_item(id, run.tasks[0].id, [&](const StoredItem& item) {
-    items.push_back(item);
-    return ok_status();
-  }).ok());
+  REQUIRE(store
+              ->for_each_item(id, run.tasks[0].id,
+                              [&](const StoredItem& item) {
+                                items.push_back(item);
+                                return ok_status();
+                              })
+              .ok());
   REQUIRE(items.size() == 2);
   CHECK(items[0].doc_id == 1);
   const StoredItem& item = items[1];
@@ -111,16 +114,19 @@ TEST_CASE("a generation comes back with its tokens and its extracted answers") {
   item.response.completions = {completion};
   item.score.extracted = {{"strict-match", "12"}};
   REQUIRE(store->add_items(id, task, {item}).ok());
-  REQUIRE(store->for_each_item(id, task, [&](const StoredItem& got) {
-    REQUIRE(got.response.completions.size() == 1);
-    CHECK(got.response.completions[0].text == completion.text);
-    CHECK(got.response.completions[0].tokens == completion.tokens);
-    CHECK(got.response.completions[0].finish == FinishReason::stop_string);
-    CHECK(got.response.completions[0].stop_match == "Question:");
-    REQUIRE(got.score.extracted.size() == 1);
-    CHECK(got.score.extracted[0].text == "12");
-    return ok_status();
-  }).ok());
+  REQUIRE(store
+              ->for_each_item(id, task,
+                              [&](const StoredItem& got) {
+                                REQUIRE(got.response.completions.size() == 1);
+                                CHECK(got.response.completions[0].text == completion.text);
+                                CHECK(got.response.completions[0].tokens == completion.tokens);
+                                CHECK(got.response.completions[0].finish == FinishReason::stop_string);
+                                CHECK(got.response.completions[0].stop_match == "Question:");
+                                REQUIRE(got.score.extracted.size() == 1);
+                                CHECK(got.score.extracted[0].text == "12");
+                                return ok_status();
+                              })
+              .ok());
 }
 
 TEST_CASE("an answered item is never replaced, a failed one is") {
@@ -164,7 +170,8 @@ TEST_CASE("equal documents and contexts are stored once") {
   auto store = Store::open(folder / "a.db").value();
   const RunId first = store->create_run(run_with_tasks({"t"})).value();
   const RunId second = store->create_run(run_with_tasks({"t"})).value();
-  for (const RunId id : {first, second}) REQUIRE(store->add_items(id, store->run(id).value().tasks[0].id, {item_of(0, 1), item_of(1, 1)}).ok());
+  for (const RunId id : {first, second})
+    REQUIRE(store->add_items(id, store->run(id).value().tasks[0].id, {item_of(0, 1), item_of(1, 1)}).ok());
   auto db = SqliteDb::open(folder / "a.db", SqliteDb::Mode::existing).value();
   CHECK(db.query_int("SELECT count(*) FROM documents").value() == 2);
   CHECK(db.query_int("SELECT count(*) FROM texts").value() == 1);
@@ -189,7 +196,8 @@ TEST_CASE("a missing database, another program's, and a newer Assay's are refuse
   const auto newer = Store::open(folder / "new.db");
   CHECK(newer.status().code() == Code::bad_data);
   CHECK(newer.status().message().find("schema 99") != std::string::npos);
-  std::ofstream(folder / "text.db") << "this is no database at all, but long enough to be read as a header, is it not? ....................";
+  std::ofstream(folder / "text.db")
+      << "this is no database at all, but long enough to be read as a header, is it not? ....................";
   CHECK(Store::open(folder / "text.db").status().code() == Code::bad_data);
 }
 
@@ -210,5 +218,7 @@ TEST_CASE("the database names its owner, writes ahead and syncs fully") {
   CHECK(db.query_int("PRAGMA application_id").value() == kApplicationId);
   CHECK(db.query_int("PRAGMA user_version").value() == current_schema());
   CHECK(db.query_text("PRAGMA journal_mode").value() == "wal");
-  CHECK(db.query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 AND name NOT LIKE 'sqlite_%'").value() == 0);
+  CHECK(db.query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 "
+                     "AND name NOT LIKE 'sqlite_%'")
+            .value() == 0);
 }
