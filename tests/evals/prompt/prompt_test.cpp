@@ -89,12 +89,13 @@ TEST_CASE("a template that refuses system messages is asked again without one, a
   CHECK(build_prompt(task, question, {}, {.apply_chat_template = true}, broken).status().message() == "broken");
 }
 
-TEST_CASE("rolling tasks have the whole text as continuation of nothing") {
+TEST_CASE("rolling tasks send the whole text, without shots or template") {
   TaskInfo task;
   task.kind = RequestKind::loglikelihood_rolling;
   Result<PromptTexts> texts = build_prompt(task, Question{.target = "a page"}, {}, {}, show);
-  CHECK(texts->contexts == std::vector<std::string>{""});
-  CHECK(texts->continuations == std::vector<std::string>{"a page"});
+  CHECK(texts->contexts == std::vector<std::string>{"a page"});
+  CHECK(texts->continuations.empty());
+  CHECK(texts->num_requests() == 1);
 }
 
 // One token a word; spaces and line ends are tokens of their own; "ab" is one token.
