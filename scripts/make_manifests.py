@@ -28,6 +28,7 @@ HUB_SHA256 = {
     "ARC-Easy/train": "b315db8a4be597dc7daa50a4e70d48dd7c990c32085629e6ccd8c926beaa80b5",
     "ARC-Easy/test": "4160597d618ae851c7eb04e281574f3f654776216ac6b6641588d64527b47177",
     "hellaswag/validation": "899813071e1e95efafec90f856e1987d2150fa4d020fc005df6962c259f660cd",
+    "lambada_openai/test": "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
     "gsm8k/train": "ea82612ea9582142387730c793eb67d3b12849002bc0b7fa6f8efafa7351419d",
     "gsm8k/test": "ee7b8da9e381df27b9e3f7758a159ab2bdaa4dbaa910546cbbc47e0cb44e4f59",
 }
@@ -200,7 +201,7 @@ def mmlu_pro(mirror, _):
 
 
 def gpqa(mirror, _):
-    repository, revision = "Idavidrein/gpqa", "main"
+    repository, revision = "Idavidrein/gpqa", "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
     rows = mirror.entries["gpqa/gpqa.zip"]["rows"]
     # The password is the authors' own, published so that the questions do not lie about in plain text.
     files = [mirror.file("gpqa/gpqa.zip", "train", "gpqa", subset, rows=rows[subset], member=f"dataset/{subset}.csv",
@@ -215,9 +216,9 @@ def gpqa(mirror, _):
 
 
 def lambada_openai(mirror, _):
-    repository, revision = "EleutherAI/lambada_openai", "main"
+    repository, revision = "EleutherAI/lambada_openai", "900124bf3b8235c6daf21033af9948b3f07346c4"
     file = mirror.file("lambada/lambada_openai.jsonl", "test", "lambada")
-    hub = [hub_file("data/lambada_test.jsonl", "test", file["rows"])]
+    hub = [hub_file("data/lambada_test.jsonl", "test", file["rows"], sha256=HUB_SHA256["lambada_openai/test"])]
     return dataset("lambada_openai", repository, revision, "MIT", "https://huggingface.co/datasets/EleutherAI/lambada_openai",
                    "Paperno et al. The LAMBADA dataset: Word prediction requiring a broad discourse context. ACL 2016. "
                    "arXiv:1606.06031",
@@ -226,10 +227,10 @@ def lambada_openai(mirror, _):
 
 
 def wikitext(mirror, _):
-    repository, revision = "EleutherAI/wikitext_document_level", "main"
+    repository, revision = "EleutherAI/wikitext_document_level", "647234772b9554e208af6c826f23b99e3cac88c8"
     subset = "wikitext-2-raw-v1"
     file = mirror.file("wikitext2/wiki.test.raw", "test", "wikitext2", subset)
-    hub = [hub_file(parquet(subset, split), split, rows, subset) for split, rows in (("train", 629), ("validation", 60), ("test", 62))]
+    hub = [hub_file(f"{subset}/{subset}-{split}.parquet", split, rows, subset) for split, rows in (("train", 629), ("validation", 60), ("test", 62))]
     return dataset("wikitext", repository, revision, "CC-BY-SA-3.0", "https://creativecommons.org/licenses/by-sa/3.0/",
                    "Merity et al. Pointer Sentinel Mixture Models. ICLR 2017. arXiv:1609.07843",
                    [{"kind": "mirror", "root": "wikitext2", "format": "lines", "layout": "raw-lines", "files": [file]},
