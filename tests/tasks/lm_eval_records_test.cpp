@@ -15,6 +15,7 @@
 #include "evals/prompt/few_shot.h"
 #include "evals/prompt/prompt.h"
 #include "evals/prompt/rolling.h"
+#include "evals/run/plan.h"
 #include "tests/support/recorded.h"
 #include "tests/support/shared_folder.h"
 #include "tests/tasks/task_rows.h"
@@ -274,6 +275,46 @@ TEST_CASE("every recorded prompt, continuation, shot, hash and score of lm-eval 
   MESSAGE(Checker::records_checked, " records rebuilt, ", Checker::judged_checked, " of them judged, ",
           Checker::pairs_checked, " context and continuation pairs tokenized");
   CHECK(Checker::records_checked > 600);
+}
+
+TEST_CASE("the prompts of April 2025's lm-eval are rebuilt to the byte") {
+  auto shared = testing::shared_folder();
+  if (!shared) {
+    MESSAGE("skipped: no ../shared");
+    return;
+  }
+  Registry registry;
+  add_all_tasks(registry, Profile::card_2025_04);
+  const DataLocations locations = {.mirror = *shared / "data"};
+  const ChatRenderer chat = renderer_of(*shared / "oracle" / "lm_eval");
+  std::map<std::string, PlannedTask> planned;  // by task, mode and system text
+  int64_t equal = 0;
+  const Json recorded = testing::recorded_json("lm_eval/card_prompts.json");
+  for (const Json& entry : recorded.as_array()) {
+    const std::string& name = entry.find("task")->as_string();
+    const std::string& mode = entry.find("mode")->as_string();
+    RunSettings settings;
+    settings.limit = "4";
+    settings.num_fewshot = "5";
+    settings.prompt = {mode != "plain", mode == "multi", entry.find("system")->as_string(), Profile::card_2025_04};
+    const std::string key = name + "\n" + mode + "\n" + settings.prompt.system_instruction;
+    if (!planned.contains(key)) {
+      Result<PlannedTask> made = plan_task(*registry.find_task(name), settings, locations);
+      REQUIRE_MESSAGE(made.ok(), made.status().message());
+      planned.emplace(key, std::move(made).value());
+    }
+    const auto position = static_cast<size_t>(entry.find("doc_id")->as_int());
+    const auto choice = static_cast<size_t>(entry.find("choice")->as_int());
+    Result<PromptTexts> texts = prompt_of(planned.at(key), position, settings, chat);
+    REQUIRE_MESSAGE(texts.ok(), texts.status().message());
+    CAPTURE(key);
+    CAPTURE(position);
+    CHECK(sha256_hex(texts->context_of(choice)) == entry.find("sha256")->as_string());
+    const Json& continuation = *entry.find("continuation");
+    if (continuation.is_string()) CHECK(texts->continuations.at(choice) == continuation.as_string());
+    ++equal;
+  }
+  CHECK(equal == 192);
 }
 
 TEST_CASE("the package's questions equal the mirror's") {
