@@ -10,6 +10,8 @@ void add_all_tasks(Registry& registry) {
   add_hellaswag(registry);
   add_winogrande(registry);
   add_gsm8k(registry);
+  add_bbh(registry);
+  add_ifeval(registry);
 }
 
 }  // namespace assay

@@ -10,5 +10,7 @@ void add_arc(Registry& registry);
 void add_hellaswag(Registry& registry);
 void add_winogrande(Registry& registry);
 void add_gsm8k(Registry& registry);
+void add_bbh(Registry& registry);
+void add_ifeval(Registry& registry);
 
 }  // namespace assay

@@ -69,9 +69,9 @@ Status check_file(const JsonField& object, const ManifestFile& file) {
   if (file.split.empty()) return object.error("the key \"split\"");
   if (!file.sha256.empty() && !is_sha256(file.sha256))
     return object.error("64 lower-case hexadecimal digits under \"sha256\"");
-  static constexpr std::array<std::string_view, 5> kFormats = {"", "jsonl", "csv", "parquet", "arrow"};
+  static constexpr std::array<std::string_view, 6> kFormats = {"", "jsonl", "json", "csv", "parquet", "arrow"};
   if (std::find(kFormats.begin(), kFormats.end(), file.format) == kFormats.end()) {
-    return object.error("jsonl, csv, parquet or arrow under \"format\"");
+    return object.error("jsonl, json, csv, parquet or arrow under \"format\"");
   }
   if (file.canonical != file.label.empty()) return object.error("a \"label\" exactly where \"canonical\" is false");
   return ok_status();

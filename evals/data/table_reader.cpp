@@ -102,6 +102,7 @@ Result<std::vector<std::string>> csv_header(CsvCursor& cursor, std::string_view 
 std::string kind_of(std::string_view name) {
   if (ends_with(name, ".gz")) name.remove_suffix(3);
   if (ends_with(name, ".jsonl")) return "jsonl";
+  if (ends_with(name, ".json")) return "json";
   if (ends_with(name, ".csv")) return "csv";
   if (ends_with(name, ".parquet")) return "parquet";
   if (ends_with(name, ".arrow")) return "arrow";
@@ -176,6 +177,25 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
   return rows;
 }
 
+Result<Rows> parse_json_rows(std::string_view text, std::string_view source) {
+  ASSAY_ASSIGN(Json json, Json::parse(without_byte_order_mark(text), source));
+  Json* list = json.is_array() ? &json : nullptr;
+  if (json.is_object()) {
+    for (auto& [key, value] : json.as_object()) {
+      if (!value.is_array()) continue;
+      if (list) return bad_data(fmt::format("{}: expected one array of rows, found another under \"{}\"", source, key));
+      list = &value;
+    }
+  }
+  if (!list) return bad_data(fmt::format("{}: expected an array of objects, or an object that holds one", source));
+  for (size_t i = 0; i < list->size(); ++i) {
+    if (!list->as_array()[i].is_object()) {
+      return bad_data(fmt::format("{}: row {}: expected a JSON object", source, i + 1));
+    }
+  }
+  return std::move(list->as_array());
+}
+
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source) {
   CsvCursor cursor(without_byte_order_mark(text));
   std::vector<std::string> names = columns;
@@ -209,15 +229,18 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
   const std::string kind = format.kind.empty() ? kind_of(name) : format.kind;
   if (kind == "parquet") return parse_parquet(bytes, name);
   if (kind == "arrow") return parse_arrow_ipc(bytes, name);
-  if (kind != "jsonl" && kind != "csv") {
-    return unsupported(fmt::format("{}: unknown kind of table{}; expected .jsonl, .csv (also .gz), .parquet or .arrow",
-                                   name, kind.empty() ? "" : " \"" + kind + "\""));
+  if (kind != "jsonl" && kind != "json" && kind != "csv") {
+    return unsupported(
+        fmt::format("{}: unknown kind of table{}; expected .jsonl, .json, .csv (also .gz), .parquet or "
+                    ".arrow",
+                    name, kind.empty() ? "" : " \"" + kind + "\""));
   }
   std::string plain;
   if (ends_with(name, ".gz")) {
     ASSAY_ASSIGN(plain, gunzip(bytes, kMaxTextBytes, name));
     bytes = plain;
   }
+  if (kind == "json") return parse_json_rows(bytes, name);
   return kind == "jsonl" ? parse_jsonl(bytes, name) : parse_csv(bytes, format.csv_columns, name);
 }
 

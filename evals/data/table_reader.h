@@ -15,13 +15,13 @@ using Rows = std::vector<Json>;
 
 // Which columns a headerless CSV has, for read_table.
 struct TableFormat {
-  std::string kind;                      // "jsonl", "csv", "parquet", "arrow"; "": from the file name's ending
+  std::string kind;                      // "jsonl", "json", "csv", "parquet", "arrow"; "": from the file name's ending
   std::vector<std::string> csv_columns;  // names for a CSV without header; empty: the first line names them
 };
 
-// Reads JSON lines, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), the first two also gzipped. Decompressed
-// size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected; unsupported for
-// Parquet and Arrow in a build without Apache Arrow, saying how to get it.
+// Reads JSON lines, a JSON array of objects, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), texts also
+// gzipped. Decompressed size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected;
+// unsupported for Parquet and Arrow in a build without Apache Arrow, saying how to get it.
 Result<Rows> read_table(const Path& path, const TableFormat& format = {});
 // The same on bytes in memory. `name` is the file's name: its ending may choose the kind, and errors say it.
 Result<Rows> parse_table(std::string_view bytes, std::string_view name, const TableFormat& format = {});
@@ -31,6 +31,8 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // structs and nulls become their JSON likes, binary values strings of the same bytes; other column types are
 // unsupported.
 Result<Rows> parse_jsonl(std::string_view text, std::string_view source);
+// An array of objects, or an object with exactly one member that is an array: its rows (BIG-Bench Hard's layout).
+Result<Rows> parse_json_rows(std::string_view text, std::string_view source);
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source);
 Result<Rows> parse_arrow_ipc(std::string_view bytes, std::string_view source);
 Result<Rows> parse_parquet(std::string_view bytes, std::string_view source);

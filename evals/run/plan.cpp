@@ -149,9 +149,10 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   PlannedTask planned;
   planned.task = &task;
   ASSAY_ASSIGN(std::string split, choice_for("--split", settings.split, info.name, info.group));
-  ASSAY_ASSIGN(std::string shot_split, choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
+  ASSAY_ASSIGN(const std::string named_shot_split,
+               choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
   if (split.empty()) split = info.eval_split();
-  if (shot_split.empty()) shot_split = info.shot_split();
+  std::string shot_split = named_shot_split.empty() ? info.shot_split() : named_shot_split;
 
   StoredTask& stored = planned.stored;
   ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, locations));
@@ -163,7 +164,12 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   add_label(stored.split_label, evaluated.label);
 
   if (stored.num_fewshot > 0) {
-    if (shot_split == split) {
+    std::vector<Json> own_shots = named_shot_split.empty() ? task.own_shots() : std::vector<Json>();
+    if (!own_shots.empty()) {
+      shot_split = "the task's own";
+      stored.fewshot_data_sha256 = sha256_hex(Json(own_shots).dump());
+      planned.shot_pool = std::move(own_shots);
+    } else if (shot_split == split) {
       planned.shot_pool = planned.documents;
       stored.fewshot_data_sha256 = evaluated.sha256;
     } else {
@@ -177,7 +183,8 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
       add_label(stored.split_label, pool->label);
     }
     stored.fewshot_split = shot_split;
-    if (shot_split != info.shot_split()) add_label(stored.split_label, "shots from " + shot_split);
+    if (!named_shot_split.empty() && shot_split != info.shot_split())
+      add_label(stored.split_label, "shots from " + shot_split);
     const bool same_split = info.fewshot_split == info.test_split || shot_split == split;
     ASSAY_TRY(draw_shots(planned, settings, same_split));
   } else {
