@@ -1,0 +1,57 @@
+#include <doctest/doctest.h>
+
+#include "tests/tasks/task_rows.h"
+
+namespace assay {
+namespace {
+
+constexpr const char* kTask = "bbh_cot_fewshot_boolean_expressions";
+
+std::string judged(const std::string& target, const std::string& text) {
+  Sample sample;
+  sample.question.target = target;
+  Response response;
+  response.completions.push_back({.text = text});
+  const Score score = testing::task_named(kTask).judge(sample, response);
+  REQUIRE(score.metrics.size() == 1);
+  return score.extracted[0].text + (score.metrics[0].value == 1 ? " right" : " wrong");
+}
+
+TEST_CASE("the 27 subtasks bring a description and three worked examples each") {
+  const TaskGroup* group = testing::all_tasks().find_group("bbh");
+  REQUIRE(group != nullptr);
+  CHECK(testing::all_tasks().leaves(*group).size() == 27);
+  for (const std::string& name : testing::all_tasks().leaves(*group)) {
+    const Task& task = testing::task_named(name);
+    CAPTURE(name);
+    CHECK(task.info().description.ends_with("\n\n"));
+    REQUIRE(task.own_shots().size() == 3);
+    for (const Json& shot : task.own_shots()) {
+      const Result<Question> question = task.ask(shot);
+      REQUIRE(question.ok());
+      CHECK(question->target.find("the answer is ") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a question ends in the call to think and a shot's answer follows at once") {
+  const Question question = testing::question_of(kTask, R"({"input":"not True is","target":"False"})");
+  CHECK(question.text == "Q: not True is\nA: Let's think step by step.\n");
+  CHECK(question.target == "False");
+  CHECK(testing::task_named(kTask).info().target_delimiter.empty());
+}
+
+TEST_CASE("the answer is what follows the phrase, up to the last character of its line") {
+  CHECK(judged("False", "So the answer is False.") == "False right");
+  CHECK(judged("False", "So the answer is False") == "Fals wrong");
+  CHECK(judged("(A)", "the answer is (A). Or the answer is (B).") == "(A). Or the answer is (B) wrong");
+  CHECK(judged("24", "It is 24.") == "[invalid] wrong");
+}
+
+TEST_CASE("a row without an answer is refused") {
+  CHECK(testing::refusal(kTask, R"({"input":"q"})").find("\"target\" is missing") != std::string::npos);
+  CHECK(testing::refusal(kTask, R"({"input":"q","target":""})").find("target") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace assay
