@@ -57,7 +57,7 @@ class BigBenchHard final : public Task {
     return question;
   }
 
-  std::vector<Json> own_shots() const override { return shots_; }
+  std::vector<Json> inline_shots() const override { return shots_; }
 
  private:
   std::vector<Json> shots_;

@@ -177,7 +177,7 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
   return rows;
 }
 
-Result<Rows> parse_json_rows(std::string_view text, std::string_view source) {
+Result<Rows> parse_json_array(std::string_view text, std::string_view source) {
   ASSAY_ASSIGN(Json json, Json::parse(without_byte_order_mark(text), source));
   Json* list = json.is_array() ? &json : nullptr;
   if (json.is_object()) {
@@ -240,7 +240,7 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
     ASSAY_ASSIGN(plain, gunzip(bytes, kMaxTextBytes, name));
     bytes = plain;
   }
-  if (kind == "json") return parse_json_rows(bytes, name);
+  if (kind == "json") return parse_json_array(bytes, name);
   return kind == "jsonl" ? parse_jsonl(bytes, name) : parse_csv(bytes, format.csv_columns, name);
 }
 

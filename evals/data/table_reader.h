@@ -32,7 +32,7 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // unsupported.
 Result<Rows> parse_jsonl(std::string_view text, std::string_view source);
 // An array of objects, or an object with exactly one member that is an array: its rows (BIG-Bench Hard's layout).
-Result<Rows> parse_json_rows(std::string_view text, std::string_view source);
+Result<Rows> parse_json_array(std::string_view text, std::string_view source);
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source);
 Result<Rows> parse_arrow_ipc(std::string_view bytes, std::string_view source);
 Result<Rows> parse_parquet(std::string_view bytes, std::string_view source);

@@ -164,11 +164,11 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   add_label(stored.split_label, evaluated.label);
 
   if (stored.num_fewshot > 0) {
-    std::vector<Json> own_shots = named_shot_split.empty() ? task.own_shots() : std::vector<Json>();
-    if (!own_shots.empty()) {
-      shot_split = "the task's own";
-      stored.fewshot_data_sha256 = sha256_hex(Json(own_shots).dump());
-      planned.shot_pool = std::move(own_shots);
+    std::vector<Json> inline_shots = named_shot_split.empty() ? task.inline_shots() : std::vector<Json>();
+    if (!inline_shots.empty()) {
+      shot_split = "inline";
+      stored.fewshot_data_sha256 = sha256_hex(Json(inline_shots).dump());
+      planned.shot_pool = std::move(inline_shots);
     } else if (shot_split == split) {
       planned.shot_pool = planned.documents;
       stored.fewshot_data_sha256 = evaluated.sha256;

@@ -99,7 +99,7 @@ class Task {
   virtual Result<Question> ask(const Json& document) const = 0;
   // Documents that the task itself brings as shots (lm-eval's fewshot_config.samples): the pool unless another split is
   // named. Empty: shots come from shot_split().
-  virtual std::vector<Json> own_shots() const { return {}; }
+  virtual std::vector<Json> inline_shots() const { return {}; }
   // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default
   // judges multiple choice and generation; it lives in evals/scoring, the room above this one.
   virtual Score judge(const Sample& sample, const Response& response) const;

@@ -25,8 +25,8 @@ TEST_CASE("the 27 subtasks bring a description and three worked examples each") 
     const Task& task = testing::task_named(name);
     CAPTURE(name);
     CHECK(task.info().description.ends_with("\n\n"));
-    REQUIRE(task.own_shots().size() == 3);
-    for (const Json& shot : task.own_shots()) {
+    REQUIRE(task.inline_shots().size() == 3);
+    for (const Json& shot : task.inline_shots()) {
       const Result<Question> question = task.ask(shot);
       REQUIRE(question.ok());
       CHECK(question->target.find("the answer is ") != std::string::npos);
