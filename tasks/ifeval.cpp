@@ -29,6 +29,7 @@ TaskInfo ifeval_info() {
                   {.name = "prompt_level_loose_acc"},
                   {.name = "inst_level_loose_acc", .aggregation = "mean_by_instruction"}};
   info.primary_metric = "prompt_level_strict_acc,none";
+  info.id_column = "key";
   return info;
 }
 

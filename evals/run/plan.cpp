@@ -9,6 +9,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
 #include "evals/prompt/few_shot.h"
+#include "evals/run/rows.h"
 
 namespace assay {
 namespace {
@@ -19,22 +20,25 @@ struct Documents {
   std::string source, sha256, label;
 };
 
-Result<Documents> load_documents(const Task& task, const std::string& split, const DataLocations& locations) {
+void add_label(std::string& label, const std::string& part) {
+  if (part.empty() || label.find(part) != std::string::npos) return;
+  label += (label.empty() ? "" : "; ") + part;
+}
+
+Result<Documents> load_documents(const Task& task, const std::string& split, const RunSettings& settings,
+                                 const DataLocations& locations) {
   const TaskInfo& info = task.info();
   ASSAY_ASSIGN(const DatasetManifest* manifest, find_manifest(info.dataset));
   auto loaded = load_split(locations, *manifest, info.subset, split);
   if (!loaded.ok()) return loaded.status().with_context(fmt::format("{}, split {}", info.name, split));
+  ASSAY_ASSIGN(CheckedRows checked, check_rows(task, *loaded, settings.skip_bad_rows));
   Documents result;
-  result.documents.reserve(loaded->rows.size());
-  for (size_t i = 0; i < loaded->rows.size(); ++i) {
-    auto document = task.to_document(loaded->rows[i], loaded->layout);
-    if (!document.ok()) return document.status().with_context(fmt::format("{} row {}", loaded->source, i));
-    result.documents.push_back(std::move(*document));
-  }
+  result.documents = std::move(checked.documents);
   ASSAY_TRY(task.prepare(result.documents));
   result.source = loaded->source;
   result.sha256 = loaded->sha256;
   if (!loaded->canonical) result.label = loaded->label;
+  if (checked.skipped > 0) add_label(result.label, fmt::format("{} bad rows of {} skipped", checked.skipped, split));
   return result;
 }
 
@@ -73,11 +77,6 @@ Result<int> shots_of(const TaskInfo& info, const RunSettings& settings) {
   if (!shots || *shots < 0 || *shots > 1000)
     return invalid_argument(fmt::format("--num-fewshot {}: expected a number from 0 to 1000", text));
   return static_cast<int>(*shots);
-}
-
-void add_label(std::string& label, const std::string& part) {
-  if (part.empty() || label.find(part) != std::string::npos) return;
-  label += (label.empty() ? "" : "; ") + part;
 }
 
 Status draw_shots(PlannedTask& planned, const RunSettings& settings, bool same_split) {
@@ -123,6 +122,7 @@ Json task_info_to_json(const TaskInfo& info) {
   json.set("description", info.description).set("target_delimiter", info.target_delimiter);
   json.set("fewshot_delimiter", info.fewshot_delimiter);
   json.set("output_type", request_kind_name(info.kind)).set("version", info.version);
+  if (!info.definition_sha256.empty()) json.set("definition_sha256", info.definition_sha256);
   Json metrics = Json::array();
   for (const MetricInfo& metric : info.metrics) {
     metrics.push_back(Json::object()
@@ -155,7 +155,7 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   std::string shot_split = named_shot_split.empty() ? info.shot_split() : named_shot_split;
 
   StoredTask& stored = planned.stored;
-  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, locations));
+  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, settings, locations));
   planned.documents = std::move(evaluated.documents);
   stored.rows = static_cast<int64_t>(planned.documents.size());
   ASSAY_ASSIGN(planned.doc_ids, choose_rows(info, settings, stored.rows));
@@ -173,7 +173,7 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
       planned.shot_pool = planned.documents;
       stored.fewshot_data_sha256 = evaluated.sha256;
     } else {
-      auto pool = load_documents(task, shot_split, locations);
+      auto pool = load_documents(task, shot_split, settings, locations);
       if (!pool.ok()) {
         return pool.status().with_context(
             fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
@@ -238,6 +238,8 @@ std::string plan_digest(const RunSettings& settings, const EngineInfo& model, co
                        .set("data", task.stored.data_sha256)
                        .set("fewshot_data", task.stored.fewshot_data_sha256)
                        .set("planned", task.stored.planned));
+    const std::string& definition = task.task->info().definition_sha256;
+    if (!definition.empty()) list.as_array().back().set("definition", definition);
   }
   json.set("tasks", std::move(list));
   return sha256_hex(json.dump());
