@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include "engine/base/hash.h"
+#include "evals/prompt/prompt.h"
+#include "tests/support/recorded.h"
 #include "tests/tasks/task_rows.h"
 
 namespace assay {
@@ -30,6 +33,36 @@ TEST_CASE("the 27 subtasks bring a description and three worked examples each") 
       const Result<Question> question = task.ask(shot);
       REQUIRE(question.ok());
       CHECK(question->target.find("the answer is ") != std::string::npos);
+    }
+  }
+}
+
+// Writes every message it is given, as make_bbh_prompts.py's template does.
+Result<std::string> show(const std::vector<ChatMessage>& messages, const RenderOptions&) {
+  std::string text;
+  for (const ChatMessage& m : messages) text += "<" + m.role + ">" + m.content + "</" + m.role + ">\n";
+  return text + "<assistant>";
+}
+
+TEST_CASE("every subtask's prompt is lm-eval's, plain and in a chat") {
+  const Json recorded = testing::recorded_json("lm_eval/bbh_prompts.json");
+  REQUIRE(recorded.size() == 27);
+  for (const auto& [name, prompts] : recorded.as_object()) {
+    const Task& task = testing::task_named(name);
+    std::vector<Question> shots;
+    for (const Json& shot : task.inline_shots()) shots.push_back(*task.ask(shot));
+    std::vector<const Question*> pointers;
+    for (const Question& shot : shots) pointers.push_back(&shot);
+    const Question question = testing::question_of(name, R"({"input":"What now?","target":"Right"})");
+    for (const auto& [mode, sha256] : prompts.as_object()) {
+      CAPTURE(name);
+      CAPTURE(mode);
+      PromptSettings settings;
+      settings.apply_chat_template = mode != "plain";
+      settings.fewshot_as_multiturn = mode == "multi";
+      const Result<PromptTexts> texts = build_prompt(task.info(), question, pointers, settings, show);
+      REQUIRE(texts.ok());
+      CHECK(sha256_hex(texts->contexts[0]) == sha256.as_string());
     }
   }
 }
