@@ -122,13 +122,23 @@ std::vector<std::string> continuations_of(const TaskInfo& task, const Question& 
   return continuations;
 }
 
+// The shots alone as a conversation: in a single turn their whole text, last delimiter included, is the user's.
+std::vector<ChatMessage> shots_as_messages(Turns turns, bool multiturn) {
+  if (multiturn) return as_messages(std::move(turns), true);
+  std::vector<ChatMessage> messages;
+  const size_t first = turns.front().role == "system" ? 1 : 0;
+  if (first == 1) messages.push_back({"system", turns.front().content});
+  if (turns.size() > first) messages.push_back({"user", as_text(turns.data() + first, turns.data() + turns.size())});
+  return messages;
+}
+
 // April 2025's way with questions whose options are the contexts: the shots are a conversation of their own, and the
 // question another one, rendered after it. With most templates that repeats BOS and the system text in the middle.
 Result<PromptTexts> two_conversations(PromptTexts texts, Turns shared, const Question& question,
                                       const PromptSettings& settings, const ChatRenderer& chat) {
   std::string first;
   if (!shared.empty()) {
-    ASSAY_ASSIGN(first, rendered(as_messages(std::move(shared), settings.fewshot_as_multiturn), false, chat,
+    ASSAY_ASSIGN(first, rendered(shots_as_messages(std::move(shared), settings.fewshot_as_multiturn), false, chat,
                                  texts.system_dropped));
   }
   for (const std::string& context : question.contexts) {

@@ -100,6 +100,10 @@ TEST_CASE("April 2025: contexts as choices are a second conversation, rendered a
   CHECK(texts->contexts[1] == "<user>b</user>\n<assistant>rest</assistant>\n<assistant><user>y</user>\n<assistant>");
   CHECK(texts->continuations == std::vector<std::string>{"end", "end"});
   CHECK(build_prompt(task, question, {}, settings, show)->contexts[0] == "<user>x</user>\n<assistant>");
+  settings.fewshot_as_multiturn = false;
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[0] ==
+        "<user>b rest\n\n</user>\n<assistant><user>x</user>\n<assistant>");
+  settings.fewshot_as_multiturn = true;
   settings.profile = Profile::main;
   CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[1] ==
         "<user>b</user>\n<assistant>rest</assistant>\n<user>y</user>\n<assistant>");
