@@ -100,7 +100,6 @@ Result<DatasetManifest> read_data(const JsonField& root, const std::string& task
   ASSAY_ASSIGN(const auto members, data.members());
   if (members.empty()) return data.error("at least one split, such as {\"test\": \"rows.jsonl\"}");
   DatasetManifest manifest;
-  manifest.name = "task file " + task;
   manifest.license = "as its author says";
   ManifestSource source = {.kind = "folder", .name = task, .root = folder.string()};
   for (const auto& [split, field] : members) {
@@ -385,6 +384,8 @@ Result<TaskFile> parse_task_file(std::string_view text, const Path& path, const 
   }
   ASSAY_TRY(read_metrics(root, info));
   ASSAY_TRY(read_generation(root, info));
+  manifest.name = fmt::format("{} ({})", path.filename().string(),
+                              sha256_hex(path.string() + "\n" + std::string(text)).substr(0, 12));
   info.dataset = info.dataset_path = manifest.name;
   info.definition_file = path.string();
   info.definition_sha256 = sha256_hex(text);
@@ -458,7 +459,7 @@ Status add_task_files(Registry& registry, const Names& files, const Names& folde
       return bad_data(
           fmt::format("{}: task: expected a name that no task or group has, found \"{}\"", path.string(), name));
     }
-    ASSAY_TRY(add_manifest(std::move(file.manifest)));
+    if (!find_manifest(file.manifest.name).ok()) ASSAY_TRY(add_manifest(std::move(file.manifest)));
     registry.add(std::move(file.task));
     const Task* added = registry.find_task(name);
     if (!added->info().group.empty()) groups[added->info().group].push_back(added);
