@@ -237,6 +237,29 @@ def wikitext(mirror, _):
                     hub_source(repository, revision, hub)])
 
 
+def bbh(mirror, _):
+    repository, revision = "SaylorTwift/bbh", "b5306be6f827cfafbb545ff5a51f96916029b0fd"
+    files = []
+    for name in mirror.names("bbh"):
+        if name.endswith(".json"):
+            files.append(mirror.file(name, "test", "bbh", os.path.basename(name)[:-len(".json")]))
+    hub = [hub_file(parquet(file["subset"], "test"), "test", file["rows"], file["subset"]) for file in files]
+    return dataset("bbh", repository, revision, "MIT", "https://github.com/suzgunmirac/BIG-Bench-Hard/blob/main/LICENSE",
+                   "Suzgun et al. Challenging BIG-Bench Tasks and Whether Chain-of-Thought Can Solve Them. 2022. arXiv:2210.09261",
+                   [{"kind": "mirror", "root": "bbh", "files": files}, hub_source(repository, revision, hub)])
+
+
+def ifeval(mirror, _):
+    repository, revision = "google/IFEval", "966cd89545d6b6acfd7638bc708b98261ca58e84"
+    file = mirror.file("ifeval/input_data.jsonl", "train (the only split)", "ifeval")
+    file["split"] = "train"
+    hub = hub_file("ifeval_input_data.jsonl", "train", file["rows"])
+    return dataset("ifeval", repository, revision, "Apache-2.0",
+                   "https://github.com/google-research/google-research/blob/master/LICENSE",
+                   "Zhou et al. Instruction-Following Evaluation for Large Language Models. 2023. arXiv:2311.07911",
+                   [{"kind": "mirror", "root": "ifeval", "files": [file]}, hub_source(repository, revision, [hub])])
+
+
 def text_of(manifest):
     """JSON with one file a line, so that a change of a digest is a change of one line."""
     body = json.dumps({**manifest, "sources": "@"}, indent=2, ensure_ascii=False)
@@ -256,7 +279,7 @@ def main():
     chosen = options.parse_args()
     mirror, package = Mirror(chosen.mirror), Package(chosen.packages)
     os.makedirs(chosen.out, exist_ok=True)
-    for make in (mmlu, arc, hellaswag, winogrande, gsm8k, truthfulqa, mmlu_pro, gpqa, lambada_openai, wikitext):
+    for make in (mmlu, arc, hellaswag, winogrande, gsm8k, truthfulqa, mmlu_pro, gpqa, lambada_openai, wikitext, bbh, ifeval):
         manifest = make(mirror, package)
         with open(os.path.join(chosen.out, manifest["name"] + ".json"), "w", encoding="utf-8") as f:
             f.write(text_of(manifest))

@@ -15,6 +15,8 @@ void add_all_tasks(Registry& registry, Profile profile) {
   add_gpqa(registry, profile);
   add_lambada(registry);
   add_wikitext(registry);
+  add_bbh(registry);
+  add_ifeval(registry);
 }
 
 }  // namespace assay

@@ -16,5 +16,7 @@ void add_mmlu_pro(Registry& registry, Profile profile);
 void add_gpqa(Registry& registry, Profile profile);
 void add_lambada(Registry& registry);
 void add_wikitext(Registry& registry);
+void add_bbh(Registry& registry);
+void add_ifeval(Registry& registry);
 
 }  // namespace assay

@@ -28,6 +28,7 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
   if (run.state == RunState::finished) return true;
   ASSAY_ASSIGN(const RunSettings settings, RunSettings::from_json(run.settings));
+  ASSAY_TRY(load_task_files(settings.task_files, {}));
   options.dtype = run.model.dtype;
   options.now = settings.now_utc;
   ASSAY_ASSIGN(const EngineOptions engine,

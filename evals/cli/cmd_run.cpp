@@ -62,6 +62,7 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(session.tasks, plan_run(known, session.settings, DataLocations::from_environment()));
+  session.settings.task_files = task_files_of(session.tasks);
   for (const PlannedTask& task : session.tasks)
     ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));

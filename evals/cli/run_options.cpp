@@ -148,6 +148,8 @@ void add_prompt_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--profile", options.profile,
                   "main: lm-eval 0.4.13; card-2025-04: lm-eval of April 2025, warts included")
       ->check(CLI::IsMember({"main", "card-2025-04"}));
+  verb.add_flag("--skip-bad-rows", options.skip_bad_rows,
+                "leave out rows of the data that lack a field or hold a wrong answer; the table counts them");
   verb.add_option("--seed", options.seed, "one seed, or four: python,numpy,torch,few-shot (default 0,1234,1234,1234)");
 }
 
@@ -205,6 +207,7 @@ Result<RunSettings> run_settings(const RunOptions& options) {
   ASSAY_ASSIGN(settings.samples, parse_samples(options.samples));
   ASSAY_ASSIGN(settings.gen_kwargs, parse_gen_kwargs(options.gen_kwargs));
   settings.max_length = options.max_length;
+  settings.skip_bad_rows = options.skip_bad_rows;
   settings.now_utc = options.now;
   ASSAY_TRY(parse_seeds(options.seed, settings));
   return settings;
@@ -235,6 +238,8 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (settings.seed != defaults.seed || settings.fewshot_seed != defaults.fewshot_seed) {
     text += fmt::format(" --seed 0,0,{},{}", settings.seed, settings.fewshot_seed);
   }
+  if (settings.skip_bad_rows) text += " --skip-bad-rows";
+  for (const std::string& file : settings.task_files) text += " --task-file " + quoted(file);
   if (!settings.now_utc.empty()) text += " --now " + quoted(settings.now_utc);
   return text + " --dtype " + dtype;
 }

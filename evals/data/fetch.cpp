@@ -91,6 +91,7 @@ Place hub_place(const DataLocations& locations, const ManifestSource& source) {
 }
 
 Place place_of(const DataLocations& locations, const ManifestSource& source) {
+  if (source.kind == "folder") return {source.root, "file", source.root, ""};
   if (source.kind == "mirror") return mirror_place(locations, source);
   return source.kind == "package" ? package_place(locations, source) : hub_place(locations, source);
 }
@@ -147,7 +148,7 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
                  read_zip_member(mapped.text(), file.member, file.password, kMaxBytes, path.string()));
     ASSAY_ASSIGN(proved.rows, parse_table(text, path.string() + ": " + file.member, {file.format, file.columns}));
   }
-  if (static_cast<int64_t>(proved.rows.size()) != file.rows) {
+  if (file.rows > 0 && static_cast<int64_t>(proved.rows.size()) != file.rows) {
     return bad_data(
         fmt::format("{}: expected {} rows, found {}: {}", path.string(), file.rows, proved.rows.size(), advice));
   }

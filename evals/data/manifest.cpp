@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <set>
 
 #include "engine/base/check.h"
@@ -143,6 +144,12 @@ std::vector<DatasetManifest> read_embedded() {
   return manifests;
 }
 
+// A deque, so that pointers to its elements stay good.
+std::deque<DatasetManifest>& added_manifests() {
+  static std::deque<DatasetManifest> manifests;
+  return manifests;
+}
+
 }  // namespace
 
 const std::vector<DatasetManifest>& dataset_manifests() {
@@ -156,9 +163,21 @@ Result<const DatasetManifest*> find_manifest(std::string_view name) {
     if (manifest.name == name) return &manifest;
     names.push_back(manifest.name);
   }
+  for (const DatasetManifest& manifest : added_manifests()) {
+    if (manifest.name == name) return &manifest;
+    names.push_back(manifest.name);
+  }
   std::optional<std::string> near = nearest(name, names);
   return not_found(fmt::format("no data set is named \"{}\"; {}there are {}", name,
                                near ? fmt::format("did you mean \"{}\"? ", *near) : "", join(names, ", ")));
+}
+
+Status add_manifest(DatasetManifest manifest) {
+  if (find_manifest(manifest.name).ok()) {
+    return invalid_argument(fmt::format("a data set named \"{}\" is there already", manifest.name));
+  }
+  added_manifests().push_back(std::move(manifest));
+  return ok_status();
 }
 
 Result<DatasetManifest> parse_manifest(std::string_view text, std::string_view source) {

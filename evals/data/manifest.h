@@ -20,17 +20,17 @@ struct ManifestFile {
   std::vector<std::string> columns;  // names for a CSV without header line
   std::string sha256;                // of the file's bytes; "" where only the Hub's own revision vouches for it
   int64_t bytes = 0;
-  int64_t rows = 0;
+  int64_t rows = 0;       // 0 where nothing was said
   bool canonical = true;  // contents and order equal the Hub's split
   std::string label;      // shown beside scores when not canonical: "text normalised upstream"
 };
 
 // One place the bytes can come from.
 struct ManifestSource {
-  std::string kind;     // "mirror", "package", "hub"
+  std::string kind;     // "mirror", "package", "hub"; "folder" where a task file brings its own data
   std::string name;     // package name, or Hub repository
   std::string version;  // package version, or Hub revision
-  std::string root;     // folder inside it that paths start from
+  std::string root;     // folder inside it that paths start from; of a "folder" its absolute path
   std::vector<ManifestFile> files;
 };
 
@@ -46,8 +46,11 @@ struct DatasetManifest {
 
 // Every manifest built into the program, sorted by name.
 const std::vector<DatasetManifest>& dataset_manifests();
-// Errors: not_found with the nearest name.
+// Built in, or added. Errors: not_found with the nearest name.
 Result<const DatasetManifest*> find_manifest(std::string_view name);
+// Makes a manifest known that is not built in. Call before anything runs: it is not thread-safe. Errors:
+// invalid_argument when the name is taken.
+Status add_manifest(DatasetManifest manifest);
 // Parses one manifest's text. A source may state subset, split, format, layout, columns, canonical and label once for
 // all its files. Several files of one (subset, split) are its shards, in order. Paths stay inside their root; unknown
 // keys are refused. Errors name the field.

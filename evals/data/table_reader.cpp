@@ -179,12 +179,21 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
 
 Result<Rows> parse_json_array(std::string_view text, std::string_view source) {
   ASSAY_ASSIGN(Json json, Json::parse(without_byte_order_mark(text), source));
-  if (!json.is_array()) return bad_data(fmt::format("{}: expected an array of objects", source));
-  Rows rows = std::move(json.as_array());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i].is_object()) return bad_data(fmt::format("{}: row {}: expected a JSON object", source, i + 1));
+  Json* list = json.is_array() ? &json : nullptr;
+  if (json.is_object()) {
+    for (auto& [key, value] : json.as_object()) {
+      if (!value.is_array()) continue;
+      if (list) return bad_data(fmt::format("{}: expected one array of rows, found another under \"{}\"", source, key));
+      list = &value;
+    }
   }
-  return rows;
+  if (!list) return bad_data(fmt::format("{}: expected an array of objects, or an object that holds one", source));
+  for (size_t i = 0; i < list->size(); ++i) {
+    if (!list->as_array()[i].is_object()) {
+      return bad_data(fmt::format("{}: row {}: expected a JSON object", source, i + 1));
+    }
+  }
+  return std::move(list->as_array());
 }
 
 Result<Rows> parse_lines(std::string_view text, std::string_view source) {

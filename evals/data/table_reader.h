@@ -19,9 +19,9 @@ struct TableFormat {
   std::vector<std::string> csv_columns;  // names for a CSV without header; empty: the first line names them
 };
 
-// Reads JSON lines, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), the first two also gzipped. Decompressed
-// size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected; unsupported for
-// Parquet and Arrow in a build without Apache Arrow, saying how to get it.
+// Reads JSON lines, a JSON array of objects, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), texts also
+// gzipped. Decompressed size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected;
+// unsupported for Parquet and Arrow in a build without Apache Arrow, saying how to get it.
 Result<Rows> read_table(const Path& path, const TableFormat& format = {});
 // The same on bytes in memory. `name` is the file's name: its ending may choose the kind, and errors say it.
 Result<Rows> parse_table(std::string_view bytes, std::string_view name, const TableFormat& format = {});
@@ -31,6 +31,7 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // structs and nulls become their JSON likes, binary values strings of the same bytes; other column types are
 // unsupported.
 Result<Rows> parse_jsonl(std::string_view text, std::string_view source);
+// An array of objects, or an object with exactly one member that is an array: its rows (BIG-Bench Hard's layout).
 Result<Rows> parse_json_array(std::string_view text, std::string_view source);
 // A row {"text": line} a line, line ends (LF) left out; what follows the last one is a row where it is not empty.
 Result<Rows> parse_lines(std::string_view text, std::string_view source);

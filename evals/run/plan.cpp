@@ -11,6 +11,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
 #include "evals/prompt/few_shot.h"
+#include "evals/run/rows.h"
 
 namespace assay {
 namespace {
@@ -36,21 +37,23 @@ Result<std::shared_ptr<const LoadedSplit>> read_split(const TaskInfo& info, cons
   return shared;
 }
 
+void add_label(std::string& label, const std::string& part) {
+  if (part.empty() || label.find(part) != std::string::npos) return;
+  label += (label.empty() ? "" : "; ") + part;
+}
+
 Result<Documents> load_documents(const Task& task, const std::string& split, SplitRole role,
-                                 const DataLocations& locations, LastSplit& last) {
+                                 const RunSettings& settings, const DataLocations& locations, LastSplit& last) {
   const TaskInfo& info = task.info();
   ASSAY_ASSIGN(const std::shared_ptr<const LoadedSplit> loaded, read_split(info, split, locations, last));
+  ASSAY_ASSIGN(CheckedRows checked, check_rows(task, *loaded, settings.skip_bad_rows));
   Documents result;
-  result.documents.reserve(loaded->rows.size());
-  for (size_t i = 0; i < loaded->rows.size(); ++i) {
-    auto document = task.to_document(loaded->rows[i], loaded->layout);
-    if (!document.ok()) return document.status().with_context(fmt::format("{} row {}", loaded->source, i));
-    result.documents.push_back(std::move(*document));
-  }
+  result.documents = std::move(checked.documents);
   ASSAY_TRY(task.prepare(result.documents, role));
   result.source = loaded->source;
   result.sha256 = loaded->sha256;
   if (!loaded->canonical) result.label = loaded->label;
+  if (checked.skipped > 0) add_label(result.label, fmt::format("{} bad rows of {} skipped", checked.skipped, split));
   return result;
 }
 
@@ -89,11 +92,6 @@ Result<int> shots_of(const TaskInfo& info, const RunSettings& settings) {
   if (!shots || *shots < 0 || *shots > 1000)
     return invalid_argument(fmt::format("--num-fewshot {}: expected a number from 0 to 1000", text));
   return static_cast<int>(*shots);
-}
-
-void add_label(std::string& label, const std::string& part) {
-  if (part.empty() || label.find(part) != std::string::npos) return;
-  label += (label.empty() ? "" : "; ") + part;
 }
 
 Status draw_shots(PlannedTask& planned, const RunSettings& settings, bool same_split) {
@@ -145,6 +143,7 @@ Json task_info_to_json(const TaskInfo& info) {
   json.set("description", info.description).set("target_delimiter", info.target_delimiter);
   json.set("fewshot_delimiter", info.fewshot_delimiter);
   json.set("output_type", request_kind_name(info.kind)).set("version", info.version);
+  if (!info.definition_sha256.empty()) json.set("definition_sha256", info.definition_sha256);
   Json metrics = Json::array();
   for (const MetricInfo& metric : info.metrics) {
     metrics.push_back(Json::object()
@@ -170,7 +169,8 @@ namespace {
 
 // The few-shot pool of a task, and where it came from.
 Status load_shot_pool(const Task& task, const std::string& split, const std::string& named_split,
-                      const DataLocations& locations, LastSplit& last, PlannedTask& planned) {
+                      const RunSettings& settings, const DataLocations& locations, LastSplit& last,
+                      PlannedTask& planned) {
   const TaskInfo& info = task.info();
   StoredTask& stored = planned.stored;
   planned.shot_pool = named_split.empty() ? task.inline_shots() : std::vector<Json>();
@@ -180,7 +180,7 @@ Status load_shot_pool(const Task& task, const std::string& split, const std::str
     return ok_status();
   }
   stored.fewshot_split = named_split.empty() ? info.shot_split() : named_split;
-  auto pool = load_documents(task, stored.fewshot_split, SplitRole::shots, locations, last);
+  auto pool = load_documents(task, stored.fewshot_split, SplitRole::shots, settings, locations, last);
   if (!pool.ok()) {
     return pool.status().with_context(
         fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
@@ -198,11 +198,12 @@ Result<PlannedTask> plan_with(const Task& task, const RunSettings& settings, con
   PlannedTask planned;
   planned.task = &task;
   ASSAY_ASSIGN(std::string split, choice_for("--split", settings.split, info.name, info.group));
-  ASSAY_ASSIGN(std::string shot_split, choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
+  ASSAY_ASSIGN(const std::string named_shot_split,
+               choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
   if (split.empty()) split = info.eval_split();
 
   StoredTask& stored = planned.stored;
-  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, SplitRole::evaluated, locations, last));
+  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, SplitRole::evaluated, settings, locations, last));
   planned.documents = std::move(evaluated.documents);
   stored.rows = static_cast<int64_t>(planned.documents.size());
   ASSAY_ASSIGN(planned.doc_ids, choose_rows(info, settings, stored.rows));
@@ -211,7 +212,7 @@ Result<PlannedTask> plan_with(const Task& task, const RunSettings& settings, con
   add_label(stored.split_label, evaluated.label);
 
   if (stored.num_fewshot > 0) {
-    ASSAY_TRY(load_shot_pool(task, split, shot_split, locations, last, planned));
+    ASSAY_TRY(load_shot_pool(task, split, named_shot_split, settings, locations, last, planned));
     const bool same_split = info.fewshot_split == info.test_split || stored.fewshot_split == split;
     ASSAY_TRY(draw_shots(planned, settings, same_split));
   } else {
@@ -276,6 +277,8 @@ std::string plan_digest(const RunSettings& settings, const EngineInfo& model, co
                        .set("data", task.stored.data_sha256)
                        .set("fewshot_data", task.stored.fewshot_data_sha256)
                        .set("planned", task.stored.planned));
+    const std::string& definition = task.task->info().definition_sha256;
+    if (!definition.empty()) list.as_array().back().set("definition", definition);
   }
   json.set("tasks", std::move(list));
   return sha256_hex(json.dump());

@@ -31,6 +31,9 @@ struct RunSettings {
   uint64_t seed = 0;    // of sampled generations
   std::string now_utc;  // the "now" that chat templates see; "": the engine's fixed default
 
+  bool skip_bad_rows = false;           // leave out rows that fail the task's checks, instead of not starting
+  std::vector<std::string> task_files;  // absolute paths of the files that define some of the tasks
+
   Json to_json() const;
   static Result<RunSettings> from_json(const Json& json);
 };

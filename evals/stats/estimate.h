@@ -18,7 +18,8 @@ Estimate estimate_mean(const std::vector<double>& values);
 // Values whose plain mean is the aggregate, and whose spread gives its standard error to first order (the delta
 // method): so a perplexity can be estimated, and compared pair by pair, like any mean. `aggregation` is a MetricInfo's:
 // "mean" leaves the values as they are; "perplexity" is exp(-mean), "weighted_perplexity" exp(-sum / sum of weights),
-// "bits_per_byte" -sum / sum of weights / ln 2. `weights` matter to the last two only.
+// "bits_per_byte" -sum / sum of weights / ln 2, "weighted_mean" the mean of values that count as often as their weights
+// say (IFEval's instructions). `weights` matter to the last three only.
 std::vector<double> linearized(const std::vector<double>& values, const std::vector<double>& weights,
                                std::string_view aggregation);
 // Whether an aggregate is a share of the samples, shown in percent.

@@ -36,7 +36,7 @@ struct ExactMatch {
 struct MetricInfo {
   std::string name;  // "acc"
   bool higher_is_better = true;
-  std::string aggregation = "mean";  // "mean", "perplexity", "weighted_perplexity", "bits_per_byte"
+  std::string aggregation = "mean";  // "mean", "perplexity", "weighted_perplexity", "bits_per_byte", "weighted_mean"
 };
 
 struct GenerationSettings {
@@ -71,6 +71,8 @@ struct TaskInfo {
   ExactMatch exact_match;
   std::vector<MetricInfo> metrics;
   std::string primary_metric;  // "acc_norm,none": what recovery tables show
+  std::string id_column;       // a document's own id, "" where it has none; no two rows may share one
+  std::string definition_file, definition_sha256;  // of a task that a file defines; "" for those built in
 
   // test if defined, else validation.
   const std::string& eval_split() const { return test_split.empty() ? validation_split : test_split; }

@@ -64,6 +64,14 @@ TEST_CASE("a broken JSON line is refused, naming file, row and line") {
   CHECK(contains(message_of(parse_jsonl("[1]\n", "x.jsonl")), "expected a JSON object"));
 }
 
+TEST_CASE("an array of objects is rows, bare or as the one array of an object") {
+  CHECK(parse_table(R"([{"a":1},{"a":2}])", "x.json")->size() == 2);
+  CHECK(parse_table(R"({"canary":"c","examples":[{"a":1}]})", "x.json")->size() == 1);
+  CHECK(contains(message_of(parse_table(R"([{"a":1},2])", "x.json")), "x.json: row 2: expected a JSON object"));
+  CHECK(contains(message_of(parse_table(R"({"a":[],"b":[]})", "x.json")), "found another under \"b\""));
+  CHECK(contains(message_of(parse_table(R"({"a":1})", "x.json")), "expected an array of objects"));
+}
+
 TEST_CASE("CSV follows RFC 4180: quotes, doubled quotes, commas and line ends inside them, CRLF") {
   Result<Rows> rows = parse_csv("one,\"a, \"\"b\"\"\",\"two\nlines\"\r\n\r\nx\"y,,\n\"\",p,q", kThree, "x.csv");
   REQUIRE_MESSAGE(rows.ok(), rows.status().message());

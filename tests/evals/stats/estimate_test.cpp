@@ -37,6 +37,10 @@ TEST_CASE("linearized values average to the aggregate and leave plain means alon
   CHECK(estimate_mean(linearized(sums, weights, "weighted_perplexity")).mean == doctest::Approx(std::exp(74.0 / 24)));
   CHECK(estimate_mean(linearized(sums, weights, "bits_per_byte")).mean == doctest::Approx(74.0 / 24 / std::log(2.0)));
   CHECK(linearized({}, {}, "perplexity").empty());
+  CHECK(estimate_mean(linearized({1, 0, 0.5}, {1, 1, 2}, "weighted_mean")).mean == doctest::Approx(0.5));
+  CHECK(estimate_mean(linearized({1, 1, 0}, {1, 1, 3}, "weighted_mean")).mean == doctest::Approx(0.4));
+  CHECK(linearized({1, 0}, {2, 2}, "weighted_mean") == std::vector<double>{1, 0});
+  CHECK(is_share("weighted_mean"));
   CHECK(is_share("mean"));
   CHECK_FALSE(is_share("perplexity"));
 }
