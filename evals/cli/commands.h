@@ -32,6 +32,7 @@ void add_ls(CLI::App& app, Globals& globals, Action& chosen);
 void add_report(CLI::App& app, Globals& globals, Action& chosen);
 void add_compare(CLI::App& app, Globals& globals, Action& chosen);
 void add_export(CLI::App& app, Globals& globals, Action& chosen);
+void add_rescore(CLI::App& app, Globals& globals, Action& chosen);
 void add_prompt(CLI::App& app, Globals& globals, Action& chosen);
 void add_fetch(CLI::App& app, Globals& globals, Action& chosen);
 void add_import(CLI::App& app, Globals& globals, Action& chosen);

@@ -144,8 +144,8 @@ Status install_with_pip(const ManifestSource& source, const Path& folder) {
   Path part = folder;
   part += fmt::format(".part-{}", getpid());
   ASSAY_TRY(real_files().remove_all(part));
-  const int code = run_program({"python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                                "--no-compile", "--only-binary=:all:", "--target", part.string(),
+  const int code = run_program({"python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                                "--no-deps", "--no-compile", "--only-binary=:all:", "--target", part.string(),
                                 source.name + "==" + source.version});
   if (code != 0) {
     (void)real_files().remove_all(part);
@@ -177,14 +177,14 @@ Result<AcquiredSplit> acquire_split(const DataLocations& locations, const Acquir
   }
   if (reasons.empty()) return here.status();
   const std::string gate =
-      manifest.gated ? fmt::format(" (a gated set: its terms are accepted at {})",
-                                   manifest.terms_url.empty()
-                                       ? settings.hub.endpoint + "/datasets/" + manifest.hub_repository
-                                       : manifest.terms_url)
-                     : "";
-  return Status(first.code(), fmt::format("data set {}{}, split {}{}: {}", manifest.name,
-                                          subset.empty() ? "" : fmt::format(" ({})", subset), split, gate,
-                                          join(reasons, "; ")));
+      manifest.gated
+          ? fmt::format(" (a gated set: its terms are accepted at {})",
+                        manifest.terms_url.empty() ? settings.hub.endpoint + "/datasets/" + manifest.hub_repository
+                                                   : manifest.terms_url)
+          : "";
+  return Status(first.code(),
+                fmt::format("data set {}{}, split {}{}: {}", manifest.name,
+                            subset.empty() ? "" : fmt::format(" ({})", subset), split, gate, join(reasons, "; ")));
 }
 
 }  // namespace assay

@@ -54,7 +54,8 @@ struct Place {
 // The mirror itself, then what was fetched from one.
 std::vector<Place> mirror_places(const DataLocations& locations, const ManifestSource& source) {
   std::vector<Place> places;
-  if (!locations.mirror.empty()) places.push_back({locations.mirror / source.root, "mirror", locations.mirror.string(), ""});
+  if (!locations.mirror.empty())
+    places.push_back({locations.mirror / source.root, "mirror", locations.mirror.string(), ""});
   const std::string note = locations.mirror.empty() ? "ASSAY_DATA_MIRROR is not set" : locations.copies.string();
   places.push_back({locations.copies.empty() ? Path() : locations.copies / source.root, "mirror", note, ""});
   return places;

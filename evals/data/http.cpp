@@ -147,8 +147,8 @@ void configure(CURL* curl, const std::string& url, const HttpOptions& options, H
 Status check_scheme(const std::string& url, const HttpOptions& options) {
   const bool web = starts_with(url, "http://") || starts_with(url, "https://");
   if (web || (options.allow_file && starts_with(url, "file://"))) return ok_status();
-  return invalid_argument(
-      fmt::format("{}: expected a URL that begins with http://, https://{}", url, options.allow_file ? " or file://" : ""));
+  return invalid_argument(fmt::format("{}: expected a URL that begins with http://, https://{}", url,
+                                      options.allow_file ? " or file://" : ""));
 }
 
 std::string cause_of(CURLcode code, const char* error) { return *error ? error : curl_easy_strerror(code); }
@@ -218,7 +218,8 @@ Attempt get_once(const std::string& url, const HttpOptions& options, int descrip
   char error[CURL_ERROR_SIZE] = "";
   Headers headers;
   configure(curl.get(), url, options, headers, error);
-  Body body{.headers = &headers, .is_file = starts_with(url, "file://"), .descriptor = descriptor, .progress = &progress};
+  Body body{
+      .headers = &headers, .is_file = starts_with(url, "file://"), .descriptor = descriptor, .progress = &progress};
   body.offset = lseek(descriptor, 0, SEEK_END);
   const std::string range = fmt::format("{}-", body.offset);
   if (body.offset > 0) curl_easy_setopt(curl.get(), CURLOPT_RANGE, range.c_str());
@@ -229,9 +230,11 @@ Attempt get_once(const std::string& url, const HttpOptions& options, int descrip
   const CURLcode code = curl_easy_perform(curl.get());
   if (body.error) return {io_error(fmt::format("{}: {}", part.string(), std::strerror(body.error))), false, -1};
   const bool range_refused = headers.status == kRangeFailure || code == CURLE_RANGE_ERROR ||
-                             code == CURLE_BAD_DOWNLOAD_RESUME || (body.placed && body.refused && headers.status == 206);
+                             code == CURLE_BAD_DOWNLOAD_RESUME ||
+                             (body.placed && body.refused && headers.status == 206);
   if (range_refused && body.offset > 0) {  // what is there is no beginning of this file
-    if (ftruncate(descriptor, 0) != 0) return {io_error(fmt::format("{}: {}", part.string(), std::strerror(errno))), false, -1};
+    if (ftruncate(descriptor, 0) != 0)
+      return {io_error(fmt::format("{}: {}", part.string(), std::strerror(errno))), false, -1};
     return {unavailable(fmt::format("{}: the server does not continue at byte {}", url, body.offset)), true, -1};
   }
   if (code == CURLE_FILE_COULDNT_READ_FILE) return {not_found(fmt::format("{}: no such file", url)), false, -1};
@@ -281,8 +284,8 @@ Status http_download(const std::string& url, const HttpOptions& options, const P
 std::string url_escape(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       std::strchr("-._~", c) != nullptr;
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::strchr("-._~", c) != nullptr;
     if (plain && c != '\0') {
       out += c;
     } else {

@@ -34,8 +34,8 @@ Result<HttpHead> http_head(const std::string& url, const HttpOptions& options);
 using DownloadProgress = std::function<void(int64_t bytes)>;
 
 // GET into `part`, which may hold the beginning of the file already: only what is missing is asked for (Range), and a
-// server that sends everything again is obeyed. What has arrived stays in `part` when it breaks off. Errors: unavailable
-// names the URL and the cause; not_found for 404 and 410; invalid_argument for a URL of another scheme; io.
+// server that sends everything again is obeyed. What has arrived stays in `part` when it breaks off. Errors:
+// unavailable names the URL and the cause; not_found for 404 and 410; invalid_argument for a URL of another scheme; io.
 Status http_download(const std::string& url, const HttpOptions& options, const Path& part,
                      const DownloadProgress& progress = {});
 

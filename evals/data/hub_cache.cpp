@@ -146,7 +146,8 @@ HubAccess HubAccess::from_environment() {
   }
   access.offline = is_true(environment("HF_HUB_OFFLINE"));
   access.http.bearer_token = token_from_environment();
-  if (const auto seconds = parse_int(environment("HF_HUB_DOWNLOAD_TIMEOUT")); seconds && *seconds > 0 && *seconds < 86400)
+  if (const auto seconds = parse_int(environment("HF_HUB_DOWNLOAD_TIMEOUT"));
+      seconds && *seconds > 0 && *seconds < 86400)
     access.http.stall_seconds = static_cast<int>(*seconds);
   return access;
 }
@@ -159,8 +160,9 @@ Result<Path> fetch_hub_file(const HubAccess& access, const Path& cache, const Hu
   if (head.status >= 400 || head.status < 200) return refusal(access, file, head);
   const std::string commit = head.commit.empty() ? file.revision : head.commit;
   if (!is_plain(head.etag) || !is_plain(commit)) {
-    return unavailable(fmt::format("{}: the server gave no usable ETag and commit (\"{}\", \"{}\"); is HF_ENDPOINT a Hub?",
-                                   url, excerpt(head.etag), excerpt(commit)));
+    return unavailable(
+        fmt::format("{}: the server gave no usable ETag and commit (\"{}\", \"{}\"); is HF_ENDPOINT a Hub?", url,
+                    excerpt(head.etag), excerpt(commit)));
   }
   const std::string name = "datasets--" + replace_all(file.repository, "/", "--");
   const Path folder = cache / name, blob = folder / "blobs" / head.etag;

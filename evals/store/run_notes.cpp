@@ -47,7 +47,8 @@ Status replace_scores(SqliteDb& db, const StoredTask& task, const std::vector<St
     ASSAY_TRY(drop_scores.bind(task.id).bind(item.doc_id).run());
     ASSAY_TRY(drop_extracted.bind(item_id).run());
     for (const MetricValue& metric : item.score.metrics)
-      ASSAY_TRY(add_score.bind(task.id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
+      ASSAY_TRY(
+          add_score.bind(task.id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
     for (const Extracted& extracted : item.score.extracted)
       ASSAY_TRY(add_extracted.bind(item_id).bind(extracted.filter).bind(extracted.text).run());
   }
@@ -67,9 +68,10 @@ Status replace_findings(SqliteDb& db, RunId run, const std::vector<StoredFinding
 }
 
 Result<std::vector<StoredFinding>> findings(SqliteDb& db, RunId run) {
-  ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db,
-                                                     "SELECT scope, code, severity, affected, total, text FROM findings "
-                                                     "WHERE run_id = ? ORDER BY severity DESC, id"));
+  ASSAY_ASSIGN(auto select,
+               SqliteStatement::prepare(db,
+                                        "SELECT scope, code, severity, affected, total, text FROM findings "
+                                        "WHERE run_id = ? ORDER BY severity DESC, id"));
   select.bind(run);
   std::vector<StoredFinding> list;
   for (;;) {
@@ -103,7 +105,8 @@ Status finish_session(SqliteDb& db, SessionId session) {
 }
 
 Result<StoredSession> session(SqliteDb& db, SessionId id) {
-  ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db, "SELECT state, created_utc_us, spec FROM sessions WHERE id = ?"));
+  ASSAY_ASSIGN(auto select,
+               SqliteStatement::prepare(db, "SELECT state, created_utc_us, spec FROM sessions WHERE id = ?"));
   ASSAY_ASSIGN(const bool found, select.bind(id).step());
   if (!found) return not_found(fmt::format("{}: no session {}", db.path().string(), id));
   StoredSession session;

@@ -64,9 +64,10 @@ Result<ItemWriter> prepare_item_writer(SqliteDb& db) {
   ASSAY_ASSIGN(auto add_document, prepare("INSERT INTO documents (sha256, json) VALUES (?, ?)"));
   ASSAY_ASSIGN(auto find_text, prepare("SELECT id FROM texts WHERE sha256 = ?"));
   ASSAY_ASSIGN(auto add_text, prepare("INSERT INTO texts (sha256, bytes) VALUES (?, ?)"));
-  ASSAY_ASSIGN(auto add_item,
-               prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated, lint) "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  ASSAY_ASSIGN(
+      auto add_item,
+      prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated, lint) "
+              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_request, prepare("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_loglikelihood, prepare("INSERT INTO loglikelihoods VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_completion, prepare("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)"));
@@ -303,10 +304,11 @@ class SqliteStore final : public Store {
 
   Status for_each_item(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
-                                  db_,
-                                  "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason, lint FROM items "
-                                  "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(
+                     db_,
+                     "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason, lint FROM items "
+                     "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
     select.bind(task_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, select.step());

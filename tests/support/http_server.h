@@ -101,7 +101,8 @@ class HttpServer {
     for (const std::string& header : response.headers) head += header + "\r\n";
     head += "\r\n";
     if (request.method != "HEAD")
-      head += response.cut_after >= 0 ? response.body.substr(0, static_cast<size_t>(response.cut_after)) : response.body;
+      head +=
+          response.cut_after >= 0 ? response.body.substr(0, static_cast<size_t>(response.cut_after)) : response.body;
     for (size_t done = 0; done < head.size();) {
       const ssize_t count = send(connection, head.data() + done, head.size() - done, MSG_NOSIGNAL);
       if (count <= 0) return;

@@ -260,8 +260,8 @@ TEST_CASE("a package is installed once and its file proved") {
     ASSAY_TRY(real_files().create_directories(folder / "in/data"));
     return real_files().write_atomic(folder / "in/data/test.jsonl", installed == 1 ? "{}\n" : kRows);
   };
-  const auto manifest = manifest_of(
-      {{.kind = "package", .name = "carrier", .version = "1.0", .root = "in", .files = {rows_file()}}});
+  const auto manifest =
+      manifest_of({{.kind = "package", .name = "carrier", .version = "1.0", .root = "in", .files = {rows_file()}}});
   CHECK(place.acquire(manifest).status().code() == Code::bad_data);
   CHECK(place.acquire(manifest).ok());
   CHECK(place.acquire(manifest).value().was_here);
