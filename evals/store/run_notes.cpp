@@ -36,7 +36,7 @@ Status replace_scores(SqliteDb& db, const StoredTask& task, const std::vector<St
   ASSAY_ASSIGN(auto update, prepare("UPDATE items SET outcome = ?, reason = ? WHERE id = ?"));
   ASSAY_ASSIGN(auto drop_scores, prepare("DELETE FROM scores WHERE task_id = ? AND doc_id = ?"));
   ASSAY_ASSIGN(auto drop_extracted, prepare("DELETE FROM extracted WHERE item_id = ?"));
-  ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores VALUES (?, ?, ?, ?)"));
+  ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores (task_id, metric, doc_id, value) VALUES (?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_extracted, prepare("INSERT INTO extracted VALUES (?, ?, ?)"));
   for (const StoredItem& item : items) {
     find.reset();

@@ -226,15 +226,15 @@ Status check_owner(SqliteDb& db, int64_t schema) {
 
 int current_schema() { return static_cast<int>(kMigrations.size()); }
 
-Status prepare_schema(SqliteDb& db) {
+Status prepare_schema(SqliteDb& db, int wanted) {
   ASSAY_ASSIGN(const int64_t found, db.query_int("PRAGMA user_version"));
   ASSAY_TRY(check_owner(db, found));
   ASSAY_TRY(set_pragmas(db));
-  if (found > 0 && found < current_schema()) ASSAY_TRY(back_up(db, found));
+  if (found > 0 && found < wanted) ASSAY_TRY(back_up(db, found));
   while (true) {
     ASSAY_ASSIGN(auto transaction, SqliteTransaction::begin(db));
     ASSAY_ASSIGN(const int64_t schema, db.query_int("PRAGMA user_version"));  // another process may have been faster
-    if (schema >= current_schema()) return transaction.commit();
+    if (schema >= wanted) return transaction.commit();
     ASSAY_TRY(db.run(std::string(kMigrations[static_cast<size_t>(schema)])));
     ASSAY_TRY(db.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", kApplicationId, schema + 1)));
     ASSAY_TRY(transaction.commit());

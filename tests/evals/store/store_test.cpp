@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "evals/store/engine_info_json.h"
 #include "evals/store/schema.h"
 #include "evals/store/sqlite.h"
 #include "tests/support/temp_folder.h"
@@ -225,17 +226,22 @@ TEST_CASE("the database names its owner, writes ahead and syncs fully") {
 
 TEST_CASE("a store of the first schema is copied, migrated, and keeps what it held") {
   TempFolder folder;
-  RunId id = 0;
+  const RunId id = 1;
   {
-    auto store = Store::open(folder / "a.db").value();
-    id = store->create_run(run_with_tasks({"t1"})).value();
-    const StoredRun run = store->run(id).value();
-    REQUIRE(store->add_items(id, run.tasks[0].id, {item_of(0, 1), item_of(1, 0)}).ok());
-  }
-  {  // what the second schema added is taken away again
-    auto db = SqliteDb::open(folder / "a.db", SqliteDb::Mode::existing).value();
-    REQUIRE(db.run("DROP VIEW v_findings; DROP TABLE findings; DROP TABLE session_runs; DROP TABLE sessions;"
-                   "ALTER TABLE items DROP COLUMN lint; PRAGMA user_version = 1;")
+    auto db = SqliteDb::open(folder / "a.db", SqliteDb::Mode::create).value();
+    REQUIRE(prepare_schema(db, 1).ok());
+    CHECK(db.query_int("PRAGMA user_version").value() == 1);
+    const std::string info = engine_info_to_json(EngineInfo()).dump();
+    REQUIRE(db.run("INSERT INTO models VALUES (1, 'm', '" + info +
+                   "');"
+                   "INSERT INTO runs VALUES (1, 1, 5, 6, 1, 0, '{}', 'p', 'c', 'b', '{}', 1.5, 2, 3);"
+                   "INSERT INTO tasks VALUES (1, 1, 0, 't1', 't1', '', '1.0', '{}', 'acc,none', 1, 0, 'd', '', 'test', "
+                   "'', 's', 'h', '', '', 10, 2);"
+                   "INSERT INTO documents VALUES (1, 'd0', x''), (2, 'd1', x'');"
+                   "INSERT INTO items VALUES (1, 1, 0, 1, 'a', x'', 0, '', 0), (2, 1, 1, 2, 'a', x'', 0, '', 1);"
+                   "INSERT INTO loglikelihoods VALUES (1, 0, -1.5, 0, x''), (1, 1, -2.5, 0, x''), (2, 0, -1.5, 0, "
+                   "x''), (2, 1, -2.5, 0, x'');"
+                   "INSERT INTO scores VALUES (1, 'acc,none', 0, 1.0), (1, 'acc,none', 1, 0.0);")
                 .ok());
   }
   auto store = Store::open(folder / "a.db").value();
