@@ -75,7 +75,11 @@ Result<Tokens> probe_tokens(const ModelClient& client, const std::vector<Planned
 Result<Rates> measure_rates(ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
                             bool generates) {
   ASSAY_ASSIGN(Tokens tokens, probe_tokens(client, tasks, settings));
+  // The first touch of weights and code is not the rate; other tokens, so that the cache helps nothing.
+  Tokens first(tokens.rbegin(), tokens.rbegin() + static_cast<ptrdiff_t>(std::min<size_t>(tokens.size(), 64)));
   const TokenId next = tokens.back();
+  ASSAY_TRY(client.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(std::move(first)), {next}}));
+  ASSAY_TRY(wait_for_all(client));
   const auto prompt = std::make_shared<const Tokens>(std::move(tokens));
   Rates rates;
   const auto timed = [&]() -> Result<double> {

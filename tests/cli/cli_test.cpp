@@ -150,13 +150,12 @@ TEST_CASE("damaged files are 65, and name the file") {
 TEST_CASE("a prompt longer than the model's context is refused") {
   const Cli cli;
   const std::string text(5000, 'x');
-  check_failure(cli.run("generate --prompt " + text + " --model " + cli.model().string()), 64, {"context"});
+  check_failure(cli.run("generate --prompt " + text + " --model " + cli.model().string()), 64, {"4096"});
 }
 
 TEST_CASE("a folder that cannot be written is 74") {
   const Cli cli;
-  check_failure(cli.run("quantize " + cli.model().string() + " --group-size 32 --out /proc/assay"), 74,
-                {"/proc/assay"});
+  check_failure(cli.run("quantize " + cli.model().string() + " --group-size 32 --out /proc/assay"), 74, {"/proc/"});
 }
 
 TEST_CASE("generate prints text on stdout, or one object") {
