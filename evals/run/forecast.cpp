@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "engine/base/threads.h"
 
@@ -12,10 +13,16 @@ namespace {
 
 constexpr double kFlipShare = 0.1, kLikelyScore = 0.5;
 
+// A context with what is asked behind it: continuations without their last token, which nothing follows.
+struct Branch {
+  Tokens context;
+  std::vector<Tokens> endings;
+};
+
 // One item as tokens.
 struct ItemTokens {
-  std::vector<Tokens> contexts;  // one, or one a choice
-  int64_t requests = 0, asked = 0, endings = 0, longest = 0;
+  std::vector<Branch> branches;  // one, or one a choice
+  int64_t requests = 0, asked = 0, longest = 0;
   bool truncated = false;
   Status status;
 };
@@ -29,13 +36,7 @@ struct Counting {
   TokenId prefix;
 };
 
-// Continuation tokens that go through the model: the last one's successor is not asked for.
-void add_ending(const Tokens& continuation, std::vector<Tokens>& endings) {
-  endings.emplace_back(continuation.begin(), continuation.end() - 1);
-}
-
 Status count_choices(const Counting& c, const PromptTexts& texts, ItemTokens& item) {
-  std::vector<Tokens> endings;
   for (size_t i = 0; i < texts.num_requests(); ++i) {
     const std::string& continuation = texts.continuations[texts.continuations.size() == 1 ? 0 : i];
     ASSAY_ASSIGN(TokenPair pair,
@@ -45,14 +46,11 @@ Status count_choices(const Counting& c, const PromptTexts& texts, ItemTokens& it
     item.asked += length;
     item.longest = std::max(item.longest, length);
     ++item.requests;
-    if (item.contexts.empty() || item.contexts.back() != pair.context) {
-      item.endings += trie_tokens(endings);
-      endings.clear();
-      item.contexts.push_back(std::move(pair.context));
-    }
-    add_ending(pair.continuation, endings);
+    if (item.branches.empty() || item.branches.back().context != pair.context)
+      item.branches.push_back({std::move(pair.context), {}});
+    pair.continuation.pop_back();
+    item.branches.back().endings.push_back(std::move(pair.continuation));
   }
-  item.endings += trie_tokens(endings);
   return ok_status();
 }
 
@@ -62,7 +60,7 @@ Status count_text(const Counting& c, const std::string& text, int64_t room, Item
   if (item.truncated) tokens.erase(tokens.begin(), tokens.end() - room);
   item.requests = 1;
   item.asked = item.longest = static_cast<int64_t>(tokens.size());
-  item.contexts.push_back(std::move(tokens));
+  item.branches.push_back({std::move(tokens), {}});
   return ok_status();
 }
 
@@ -78,8 +76,23 @@ Status count_item(const Counting& c, size_t position, ItemTokens& item) {
   }
 }
 
+// Tokens of a trie over branches. Questions may share a context and differ in their endings (Winogrande's twins).
+int64_t computed_tokens(std::vector<Branch>& branches) {
+  std::sort(branches.begin(), branches.end(), [](const Branch& a, const Branch& b) { return a.context < b.context; });
+  std::vector<Tokens> contexts, endings;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < branches.size(); ++i) {
+    std::move(branches[i].endings.begin(), branches[i].endings.end(), std::back_inserter(endings));
+    if (i + 1 < branches.size() && branches[i + 1].context == branches[i].context) continue;
+    tokens += trie_tokens(endings);
+    endings.clear();
+    contexts.push_back(std::move(branches[i].context));
+  }
+  return tokens + trie_tokens(contexts);
+}
+
 Status add_items(std::vector<ItemTokens>& items, TaskForecast& forecast) {
-  std::vector<Tokens> contexts;
+  std::vector<Branch> branches;
   for (ItemTokens& item : items) {
     if (!item.status.ok()) {
       if (item.status.code() == Code::invalid_argument || item.status.code() == Code::unsupported) return item.status;
@@ -88,12 +101,11 @@ Status add_items(std::vector<ItemTokens>& items, TaskForecast& forecast) {
     }
     forecast.requests += item.requests;
     forecast.tokens_asked += item.asked;
-    forecast.tokens_computed += item.endings;
     forecast.longest = std::max(forecast.longest, item.longest);
     forecast.truncated += item.truncated;
-    std::move(item.contexts.begin(), item.contexts.end(), std::back_inserter(contexts));
+    std::move(item.branches.begin(), item.branches.end(), std::back_inserter(branches));
   }
-  forecast.tokens_computed += trie_tokens(contexts);
+  forecast.tokens_computed += computed_tokens(branches);
   return ok_status();
 }
 
