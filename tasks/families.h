@@ -1,5 +1,6 @@
 #pragma once
 
+#include "evals/task/profile.h"
 #include "evals/task/registry.h"
 
 namespace assay {
@@ -10,5 +11,10 @@ void add_arc(Registry& registry);
 void add_hellaswag(Registry& registry);
 void add_winogrande(Registry& registry);
 void add_gsm8k(Registry& registry);
+void add_truthfulqa(Registry& registry);
+void add_mmlu_pro(Registry& registry, Profile profile);
+void add_gpqa(Registry& registry, Profile profile);
+void add_lambada(Registry& registry);
+void add_wikitext(Registry& registry);
 
 }  // namespace assay

@@ -71,7 +71,10 @@ Result<int> export_command(const ReportOptions& options, const Globals& globals)
 
 Result<int> rescore_command(RunId run, const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
-  ASSAY_ASSIGN(const RescoreSummary summary, rescore_run(*store, run, registry()));
+  ASSAY_ASSIGN(const StoredRun stored, store->run(run));
+  const Json* asked = stored.settings.find("profile");  // an imported run has none
+  ASSAY_ASSIGN(const Profile profile, parse_profile(asked && asked->is_string() ? asked->as_string() : "main"));
+  ASSAY_ASSIGN(const RescoreSummary summary, rescore_run(*store, run, registry(profile)));
   if (!globals.json)
     std::fprintf(stderr, "run %lld: %lld answers judged again, %lld scores changed\n", static_cast<long long>(run),
                  static_cast<long long>(summary.items), static_cast<long long>(summary.changed));

@@ -35,7 +35,8 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   ASSAY_ASSIGN(const EngineOptions engine,
                engine_options(options, options.model.empty() ? run.model.model_path : options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(const auto tasks, plan_run(registry(), settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(const auto tasks,
+               plan_run(registry(settings.prompt.profile), settings, DataLocations::from_environment()));
   ASSAY_ASSIGN(const RunSummary summary,
                execute_stored_run(*client, store, id, tasks, settings, run_hints(options), globals));
   return summary.finished;

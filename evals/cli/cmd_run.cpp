@@ -55,7 +55,7 @@ Status write_lm_eval_files(Session& session, RunId run) {
 // Several models or a suite: planned together, stored as one session, run model by model.
 Result<int> whole_command(Session& session, bool several) {
   ASSAY_ASSIGN(const SessionSpec spec, session_spec(session.options));
-  for (const RunSettings& part : spec.parts) ASSAY_TRY(registry().expand(part.tasks));
+  for (const RunSettings& part : spec.parts) ASSAY_TRY(registry(part.prompt.profile).expand(part.tasks));
   if (session.options.plan) return show_plan(spec, session.options, *session.globals);
   if (several && !session.options.output_path.empty())
     return invalid_argument("--output-path goes with one model and --tasks; `assay export RUN` writes any run");
@@ -77,11 +77,12 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(session.settings, run_settings(session.options));
   if (session.settings.tasks.empty())
     return invalid_argument("no task: name some with --tasks (assay ls tasks lists them)");
-  ASSAY_TRY(registry().expand(session.settings.tasks));
+  const Registry& known = registry(session.settings.prompt.profile);
+  ASSAY_TRY(known.expand(session.settings.tasks));
   ASSAY_ASSIGN(RunId baseline, stored_baseline(session.options.baseline));
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(session.tasks, plan_run(registry(), session.settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(session.tasks, plan_run(known, session.settings, DataLocations::from_environment()));
   for (const PlannedTask& task : session.tasks)
     ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));

@@ -145,6 +145,9 @@ void add_prompt_options(CLI::App& verb, RunOptions& options) {
                 "shots as user and assistant turns");
   verb.add_option("--system-instruction,--system_instruction", options.system_instruction,
                   "system message before every prompt");
+  verb.add_option("--profile", options.profile,
+                  "main: lm-eval 0.4.13; card-2025-04: lm-eval of April 2025, warts included")
+      ->check(CLI::IsMember({"main", "card-2025-04"}));
   verb.add_option("--seed", options.seed, "one seed, or four: python,numpy,torch,few-shot (default 0,1234,1234,1234)");
 }
 
@@ -197,7 +200,8 @@ Result<RunSettings> run_settings(const RunOptions& options) {
   settings.limit = options.limit;
   settings.split = options.split;
   settings.fewshot_split = options.fewshot_split;
-  settings.prompt = {options.apply_chat_template, options.fewshot_as_multiturn, options.system_instruction};
+  ASSAY_ASSIGN(const Profile profile, parse_profile(options.profile));
+  settings.prompt = {options.apply_chat_template, options.fewshot_as_multiturn, options.system_instruction, profile};
   ASSAY_ASSIGN(settings.samples, parse_samples(options.samples));
   ASSAY_ASSIGN(settings.gen_kwargs, parse_gen_kwargs(options.gen_kwargs));
   settings.max_length = options.max_length;
@@ -222,6 +226,8 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (settings.prompt.fewshot_as_multiturn) text += " --fewshot-as-multiturn";
   if (!settings.prompt.system_instruction.empty())
     text += " --system-instruction " + quoted(settings.prompt.system_instruction);
+  if (settings.prompt.profile != defaults.prompt.profile)
+    text += fmt::format(" --profile {}", profile_name(settings.prompt.profile));
   if (!settings.limit.empty()) text += " --limit " + quoted(settings.limit);
   if (!settings.samples.empty()) text += " --samples " + quoted(settings.to_json().find("samples")->dump());
   if (settings.gen_kwargs.size() > 0) text += " --gen-kwargs " + quoted(settings.gen_kwargs.dump());

@@ -18,7 +18,7 @@ struct RunOptions {
   std::string model_args;  // lm-eval: pretrained=...,dtype=...,max_model_len=...
   std::vector<std::string> tasks;
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
-  std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now;
+  std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now, profile = "main";
   bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false;
   bool accept_findings = false, plan = false;
   std::string suite;

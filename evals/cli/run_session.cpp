@@ -28,13 +28,15 @@ void on_signal(int number) {
 
 }  // namespace
 
-const Registry& registry() {
-  static const Registry* const all = [] {
+const Registry& registry(Profile profile) {
+  const auto make = [](Profile wanted) {
     auto* made = new Registry;
-    add_all_tasks(*made);
+    add_all_tasks(*made, wanted);
     return made;
-  }();
-  return *all;
+  };
+  static const Registry* const main = make(Profile::main);
+  static const Registry* const card = make(Profile::card_2025_04);
+  return profile == Profile::main ? *main : *card;
 }
 
 void watch_signals() {

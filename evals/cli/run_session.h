@@ -13,8 +13,8 @@
 
 namespace assay::cli {
 
-// Every task and group that the program knows.
-const Registry& registry();
+// Every task and group that the program knows, as a profile asks them.
+const Registry& registry(Profile profile = Profile::main);
 
 // Turns Ctrl-C and SIGTERM into a request to stop between batches; a second Ctrl-C ends the process at once.
 void watch_signals();

@@ -30,15 +30,14 @@ struct ModelPlan {
   double seconds = 0;
 };
 
-Encoder encoder_of(const ModelClient& client) {
-  return [&client](std::string_view text) {
-    const std::string& bos = client.info().bos_text;
-    return client.encode(text, bos.empty() || !starts_with(text, bos));
-  };
-}
-
-ModelWords words_of(const ModelClient& client) {
-  return {encoder_of(client), [&client](const std::vector<ChatMessage>& messages, const RenderOptions& options) {
+// As a run under these settings puts texts into tokens.
+ModelWords words_of(const ModelClient& client, const RunSettings& settings) {
+  const bool adds_bos = settings.prompt.profile == Profile::main;
+  return {[&client, adds_bos](std::string_view text) {
+            const std::string& bos = client.info().bos_text;
+            return client.encode(text, adds_bos && (bos.empty() || !starts_with(text, bos)));
+          },
+          [&client](const std::vector<ChatMessage>& messages, const RenderOptions& options) {
             return client.render_chat(messages, options);
           }};
 }
@@ -56,7 +55,7 @@ Status wait_for_all(ModelClient& client) {
 // Some tokens of the plan's own prompts.
 Result<Tokens> probe_tokens(const ModelClient& client, const std::vector<PlannedTask>& tasks,
                             const RunSettings& settings) {
-  const ModelWords words = words_of(client);
+  const ModelWords words = words_of(client, settings);
   Tokens tokens;
   const size_t most = std::min<size_t>(kProbePromptTokens, static_cast<size_t>(client.info().max_model_len) / 2);
   for (const PlannedTask& task : tasks) {
@@ -230,8 +229,8 @@ Json plan_json(const PlanRows& plan, const std::vector<ModelPlan>& models) {
 
 Status forecast_parts(const SessionSpec& spec, const std::vector<std::vector<PlannedTask>>& tasks,
                       const ModelClient& client, PlanRows& plan) {
-  const ModelWords words = words_of(client);
   for (size_t p = 0; p < spec.parts.size(); ++p) {
+    const ModelWords words = words_of(client, spec.parts[p]);
     std::map<std::string, int> grouped;
     for (const PlannedTask& task : tasks[p]) ++grouped[task.stored.dataset];
     for (const PlannedTask& task : tasks[p]) {
@@ -247,7 +246,7 @@ Status forecast_parts(const SessionSpec& spec, const std::vector<std::vector<Pla
 Result<int> show_plan(const SessionSpec& spec, const RunOptions& given, const Globals& globals) {
   std::vector<std::vector<PlannedTask>> tasks;
   for (const RunSettings& part : spec.parts) {
-    ASSAY_ASSIGN(auto planned, plan_run(registry(), part, DataLocations::from_environment()));
+    ASSAY_ASSIGN(auto planned, plan_run(registry(part.prompt.profile), part, DataLocations::from_environment()));
     tasks.push_back(std::move(planned));
   }
   PlanRows plan;

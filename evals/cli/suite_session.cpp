@@ -26,7 +26,7 @@ Result<std::vector<RunSettings>> suite_parts(const RunOptions& options, const Ru
   std::vector<RunSettings> parts;
   std::vector<std::string> unknown;
   for (const RunSettings& part : suite.parts) {
-    RunSettings known = with_known_tasks(part, registry(), unknown);
+    RunSettings known = with_known_tasks(part, registry(part.prompt.profile), unknown);
     if (!known.tasks.empty()) parts.push_back(overlaid(known, given));
   }
   if (!unknown.empty())
@@ -44,7 +44,7 @@ class SessionRunner {
 
   Result<int> run() {
     for (const RunSettings& part : spec_.parts) {
-      ASSAY_ASSIGN(auto tasks, plan_run(registry(), part, DataLocations::from_environment()));
+      ASSAY_ASSIGN(auto tasks, plan_run(registry(part.prompt.profile), part, DataLocations::from_environment()));
       tasks_.push_back(std::move(tasks));
     }
     for (size_t m = 0; m < spec_.models.size(); ++m) {

@@ -69,19 +69,21 @@ Status check_file(const JsonField& object, const ManifestFile& file) {
   if (file.split.empty()) return object.error("the key \"split\"");
   if (!file.sha256.empty() && !is_sha256(file.sha256))
     return object.error("64 lower-case hexadecimal digits under \"sha256\"");
-  static constexpr std::array<std::string_view, 5> kFormats = {"", "jsonl", "csv", "parquet", "arrow"};
+  static constexpr std::array<std::string_view, 7> kFormats = {"", "jsonl", "json", "csv", "lines", "parquet", "arrow"};
   if (std::find(kFormats.begin(), kFormats.end(), file.format) == kFormats.end()) {
-    return object.error("jsonl, csv, parquet or arrow under \"format\"");
+    return object.error("jsonl, json, csv, lines, parquet or arrow under \"format\"");
   }
   if (file.canonical != file.label.empty()) return object.error("a \"label\" exactly where \"canonical\" is false");
   return ok_status();
 }
 
 Result<ManifestFile> read_file_entry(const JsonField& object, const ManifestFile& defaults) {
-  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "format", "layout", "columns", "sha256", "bytes",
-                                         "rows", "canonical", "label"}));
+  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "member", "password", "format", "layout", "columns",
+                                         "sha256", "bytes", "rows", "canonical", "label"}));
   ASSAY_ASSIGN(ManifestFile file, read_shared(object, defaults));
   ASSAY_ASSIGN(file.path, object.get_string("path"));
+  ASSAY_ASSIGN(file.member, object.string_or("member", ""));
+  ASSAY_ASSIGN(file.password, object.string_or("password", ""));
   ASSAY_ASSIGN(file.sha256, object.string_or("sha256", ""));
   ASSAY_ASSIGN(file.bytes, object.int_or("bytes", 0, 0));
   ASSAY_ASSIGN(file.rows, object.get_int("rows", 1));
@@ -122,7 +124,7 @@ Result<ManifestSource> read_source(const JsonField& object) {
   std::set<std::string> paths;
   for (const JsonField& item : items) {
     ASSAY_ASSIGN(ManifestFile file, read_file_entry(item, defaults));
-    if (!paths.insert(file.path).second) return item.error("a path named once");
+    if (!paths.insert(file.path + "\n" + file.member).second) return item.error("a path named once");
     source.files.push_back(std::move(file));
   }
   return source;

@@ -14,6 +14,7 @@ namespace assay {
 struct ManifestFile {
   std::string subset, split;         // as tasks name them: "anatomy", "test"
   std::string path;                  // inside the mirror, package or Hub repository
+  std::string member, password;      // a file inside a ZIP archive, and the archive's published password
   std::string format;                // table_reader's kind; "" from the ending
   std::string layout;                // how a row becomes a document: "hub", or a word the task knows
   std::vector<std::string> columns;  // names for a CSV without header line

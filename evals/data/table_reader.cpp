@@ -102,6 +102,7 @@ Result<std::vector<std::string>> csv_header(CsvCursor& cursor, std::string_view 
 std::string kind_of(std::string_view name) {
   if (ends_with(name, ".gz")) name.remove_suffix(3);
   if (ends_with(name, ".jsonl")) return "jsonl";
+  if (ends_with(name, ".json")) return "json";
   if (ends_with(name, ".csv")) return "csv";
   if (ends_with(name, ".parquet")) return "parquet";
   if (ends_with(name, ".arrow")) return "arrow";
@@ -176,6 +177,28 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
   return rows;
 }
 
+Result<Rows> parse_json_array(std::string_view text, std::string_view source) {
+  ASSAY_ASSIGN(Json json, Json::parse(without_byte_order_mark(text), source));
+  if (!json.is_array()) return bad_data(fmt::format("{}: expected an array of objects", source));
+  Rows rows = std::move(json.as_array());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].is_object()) return bad_data(fmt::format("{}: row {}: expected a JSON object", source, i + 1));
+  }
+  return rows;
+}
+
+Result<Rows> parse_lines(std::string_view text, std::string_view source) {
+  Rows rows;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!is_valid_utf8(line)) return bad_data(fmt::format("{}: row {}: expected UTF-8 text", source, rows.size() + 1));
+    rows.push_back(Json::object().set("text", line));
+  }
+  return rows;
+}
+
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source) {
   CsvCursor cursor(without_byte_order_mark(text));
   std::vector<std::string> names = columns;
@@ -209,16 +232,19 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
   const std::string kind = format.kind.empty() ? kind_of(name) : format.kind;
   if (kind == "parquet") return parse_parquet(bytes, name);
   if (kind == "arrow") return parse_arrow_ipc(bytes, name);
-  if (kind != "jsonl" && kind != "csv") {
-    return unsupported(fmt::format("{}: unknown kind of table{}; expected .jsonl, .csv (also .gz), .parquet or .arrow",
-                                   name, kind.empty() ? "" : " \"" + kind + "\""));
+  if (kind != "jsonl" && kind != "json" && kind != "csv" && kind != "lines") {
+    return unsupported(
+        fmt::format("{}: unknown kind of table{}; expected .jsonl, .json, .csv (also .gz), .parquet or .arrow", name,
+                    kind.empty() ? "" : " \"" + kind + "\""));
   }
   std::string plain;
   if (ends_with(name, ".gz")) {
     ASSAY_ASSIGN(plain, gunzip(bytes, kMaxTextBytes, name));
     bytes = plain;
   }
-  return kind == "jsonl" ? parse_jsonl(bytes, name) : parse_csv(bytes, format.csv_columns, name);
+  if (kind == "jsonl") return parse_jsonl(bytes, name);
+  if (kind == "json") return parse_json_array(bytes, name);
+  return kind == "lines" ? parse_lines(bytes, name) : parse_csv(bytes, format.csv_columns, name);
 }
 
 Result<Rows> read_table(const Path& path, const TableFormat& format) {

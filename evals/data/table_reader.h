@@ -15,7 +15,7 @@ using Rows = std::vector<Json>;
 
 // Which columns a headerless CSV has, for read_table.
 struct TableFormat {
-  std::string kind;                      // "jsonl", "csv", "parquet", "arrow"; "": from the file name's ending
+  std::string kind;  // "jsonl", "json" (an array), "csv", "lines", "parquet", "arrow"; "": from the file name's ending
   std::vector<std::string> csv_columns;  // names for a CSV without header; empty: the first line names them
 };
 
@@ -31,6 +31,9 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // structs and nulls become their JSON likes, binary values strings of the same bytes; other column types are
 // unsupported.
 Result<Rows> parse_jsonl(std::string_view text, std::string_view source);
+Result<Rows> parse_json_array(std::string_view text, std::string_view source);
+// A row {"text": line} a line, line ends (LF) left out; what follows the last one is a row where it is not empty.
+Result<Rows> parse_lines(std::string_view text, std::string_view source);
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source);
 Result<Rows> parse_arrow_ipc(std::string_view bytes, std::string_view source);
 Result<Rows> parse_parquet(std::string_view bytes, std::string_view source);

@@ -234,9 +234,9 @@ class Scopes {
 };
 
 // Tokens of a context as the model will see them begin.
-Result<Tokens> encode_prompt(const ModelClient& client, const std::string& text) {
+Result<Tokens> encode_prompt(const ModelClient& client, const RunSettings& settings, const std::string& text) {
   const std::string& bos = client.info().bos_text;
-  return client.encode(text, bos.empty() || !starts_with(text, bos));
+  return client.encode(text, settings.prompt.profile == Profile::main && (bos.empty() || !starts_with(text, bos)));
 }
 
 Result<uint32_t> lint_prompt(const ModelClient& client, const SpecialTexts& specials, const PlannedTask& planned,
@@ -250,7 +250,7 @@ Result<uint32_t> lint_prompt(const ModelClient& client, const SpecialTexts& spec
   if (specials.occur_in(sample.question)) lint |= kSpecialInText;
   for (const std::string& context : texts.contexts) {
     if (context.empty()) continue;
-    ASSAY_ASSIGN(const Tokens tokens, encode_prompt(client, context));
+    ASSAY_ASSIGN(const Tokens tokens, encode_prompt(client, settings, context));
     if (begins_with_two_bos(tokens, client.info().bos_token)) lint |= kTwoBos;
   }
   return lint;

@@ -167,6 +167,19 @@ StoredTask task_of(const Json& root, const std::string& name, const std::vector<
   return task;
 }
 
+// Whether the results file's figure is a plain mean of the samples' values.
+bool is_mean(const Json& root, const std::string& task, const std::string& key) {
+  const Json* metrics = object_at(object_at(root, "configs"), task).find("metric_list");
+  if (!metrics || !metrics->is_array()) return true;
+  for (const Json& metric : metrics->as_array()) {
+    if (text_at(metric, "metric") == key.substr(0, key.find(','))) {
+      const std::string aggregation = text_at(metric, "aggregation");
+      return aggregation.empty() || aggregation == "mean";
+    }
+  }
+  return true;
+}
+
 // Compares the means of what was read with those the results file states.
 void check_means(const Json& root, const std::string& task, const std::vector<StoredItem>& items,
                  std::vector<std::string>& warnings) {
@@ -178,7 +191,7 @@ void check_means(const Json& root, const std::string& task, const std::vector<St
   }
   for (const auto& [key, list] : values) {
     const Json* value = stated.find(key);
-    if (!value || !value->is_number()) continue;
+    if (!value || !value->is_number() || !is_mean(root, task, key)) continue;
     const double mean = estimate_mean(list).mean;
     if (std::abs(mean - value->as_real()) <= kMeanTolerance) continue;
     warnings.push_back(

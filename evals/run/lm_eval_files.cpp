@@ -107,6 +107,14 @@ void read_extracted(const Json* filtered, LmEvalSample& sample) {
       {sample.filter, text_of(first.is_array() && first.size() ? first.as_array()[0] : first)});
 }
 
+// [sum, words or bytes]: what a perplexity is made of.
+std::optional<std::pair<double, double>> weighted_in(const Json& value) {
+  if (!value.is_array() || value.size() != 2) return std::nullopt;
+  const Json &sum = value.as_array()[0], &weight = value.as_array()[1];
+  if (!sum.is_number() || !weight.is_number()) return std::nullopt;
+  return std::pair(sum.as_real(), weight.as_real());
+}
+
 void read_metrics(const Json& line, LmEvalSample& sample) {
   const Json* named = line.find("metrics");
   for (const auto& [key, value] : line.as_object()) {
@@ -114,8 +122,11 @@ void read_metrics(const Json& line, LmEvalSample& sample) {
     const bool listed = !named || !named->is_array() ||
                         std::any_of(named->as_array().begin(), named->as_array().end(),
                                     [&k = key](const Json& name) { return name.is_string() && name.as_string() == k; });
-    const bool is_value = value.is_number() || value.is_bool();
-    if (listed && is_value) sample.item.score.metrics.push_back({key, sample.filter, *number_in(value)});
+    if (!listed) continue;
+    if (value.is_number() || value.is_bool())
+      sample.item.score.metrics.push_back({key, sample.filter, *number_in(value)});
+    if (const auto weighted = weighted_in(value))
+      sample.item.score.metrics.push_back({key, sample.filter, weighted->first, weighted->second});
   }
 }
 

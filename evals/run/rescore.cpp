@@ -19,7 +19,7 @@ bool same_metrics(std::vector<MetricValue> a, std::vector<MetricValue> b) {
   std::sort(b.begin(), b.end(), by_key);
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const MetricValue& x, const MetricValue& y) {
     const bool both_nan = x.value != x.value && y.value != y.value;
-    return x.name == y.name && x.filter == y.filter && (x.value == y.value || both_nan);
+    return x.name == y.name && x.filter == y.filter && x.weight == y.weight && (x.value == y.value || both_nan);
   });
 }
 

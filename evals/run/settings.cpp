@@ -44,7 +44,7 @@ Json RunSettings::to_json() const {
   json.set("gen_kwargs", gen_kwargs);
   json.set("max_length", max_length);
   json.set("fewshot_seed", static_cast<int64_t>(fewshot_seed)).set("seed", static_cast<int64_t>(seed));
-  json.set("profile", profile).set("now_utc", now_utc);
+  json.set("profile", profile_name(prompt.profile)).set("now_utc", now_utc);
   return json;
 }
 
@@ -73,7 +73,8 @@ Result<RunSettings> RunSettings::from_json(const Json& json) {
   ASSAY_ASSIGN(const int64_t seed, root.get_int("seed"));
   settings.fewshot_seed = static_cast<uint64_t>(fewshot_seed);
   settings.seed = static_cast<uint64_t>(seed);
-  ASSAY_ASSIGN(settings.profile, root.get_string("profile"));
+  ASSAY_ASSIGN(const std::string profile, root.get_string("profile"));
+  ASSAY_ASSIGN(settings.prompt.profile, parse_profile(profile));
   ASSAY_ASSIGN(settings.now_utc, root.get_string("now_utc"));
   return settings;
 }

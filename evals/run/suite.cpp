@@ -61,7 +61,10 @@ Result<RunSettings> read_part(const JsonField& part) {
   ASSAY_ASSIGN(settings.prompt.fewshot_as_multiturn, part.bool_or("fewshot_as_multiturn", false));
   ASSAY_ASSIGN(settings.prompt.system_instruction, part.string_or("system_instruction", ""));
   ASSAY_ASSIGN(settings.max_length, part.int_or("max_length", 0, 0));
-  ASSAY_ASSIGN(settings.profile, part.string_or("profile", settings.profile));
+  ASSAY_ASSIGN(const std::string profile, part.string_or("profile", profile_name(settings.prompt.profile)));
+  const auto known = parse_profile(profile);
+  if (!known.ok()) return part.find("profile")->error("main or card-2025-04");
+  settings.prompt.profile = *known;
   if (const auto gen_kwargs = part.find("gen_kwargs")) {
     ASSAY_TRY(gen_kwargs->members());
     settings.gen_kwargs = gen_kwargs->json();

@@ -36,7 +36,8 @@ Status replace_scores(SqliteDb& db, const StoredTask& task, const std::vector<St
   ASSAY_ASSIGN(auto update, prepare("UPDATE items SET outcome = ?, reason = ? WHERE id = ?"));
   ASSAY_ASSIGN(auto drop_scores, prepare("DELETE FROM scores WHERE task_id = ? AND doc_id = ?"));
   ASSAY_ASSIGN(auto drop_extracted, prepare("DELETE FROM extracted WHERE item_id = ?"));
-  ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores (task_id, metric, doc_id, value) VALUES (?, ?, ?, ?)"));
+  ASSAY_ASSIGN(auto add_score,
+               prepare("INSERT INTO scores (task_id, metric, doc_id, value, weight) VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_extracted, prepare("INSERT INTO extracted VALUES (?, ?, ?)"));
   for (const StoredItem& item : items) {
     find.reset();
@@ -46,9 +47,10 @@ Status replace_scores(SqliteDb& db, const StoredTask& task, const std::vector<St
     ASSAY_TRY(update.bind(static_cast<int64_t>(item.score.outcome)).bind(item.score.reason).bind(item_id).run());
     ASSAY_TRY(drop_scores.bind(task.id).bind(item.doc_id).run());
     ASSAY_TRY(drop_extracted.bind(item_id).run());
-    for (const MetricValue& metric : item.score.metrics)
-      ASSAY_TRY(
-          add_score.bind(task.id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
+    for (const MetricValue& metric : item.score.metrics) {
+      add_score.bind(task.id).bind(metric.name + "," + metric.filter).bind(item.doc_id);
+      ASSAY_TRY(add_score.bind(metric.value).bind(metric.weight).run());
+    }
     for (const Extracted& extracted : item.score.extracted)
       ASSAY_TRY(add_extracted.bind(item_id).bind(extracted.filter).bind(extracted.text).run());
   }

@@ -39,6 +39,6 @@ Result<Json> Task::to_document(const Json& row, std::string_view layout) const {
   return row;
 }
 
-Status Task::prepare(std::vector<Json>&) const { return ok_status(); }
+Status Task::prepare(std::vector<Json>&, SplitRole) const { return ok_status(); }
 
 }  // namespace assay

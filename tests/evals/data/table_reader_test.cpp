@@ -32,6 +32,24 @@ std::string gzip(std::string_view text) {
 
 const std::vector<std::string> kThree = {"q", "a", "b"};
 
+TEST_CASE("an array of objects is rows, anything else in it is refused by number") {
+  Result<Rows> rows = parse_table("[{\"a\":1},\n {\"b\":2}]", "x.json");
+  REQUIRE_MESSAGE(rows.ok(), rows.status().message());
+  CHECK(rows->size() == 2);
+  CHECK(message_of(parse_json_array("[{},3]", "x.json")) == "x.json: row 2: expected a JSON object");
+  CHECK(contains(message_of(parse_json_array("{}", "x.json")), "expected an array of objects"));
+}
+
+TEST_CASE("lines are rows of one text, spaces and empty lines kept") {
+  Result<Rows> rows = parse_table(" a \n\nb", "wiki.raw", {.kind = "lines", .csv_columns = {}});
+  REQUIRE_MESSAGE(rows.ok(), rows.status().message());
+  REQUIRE(rows->size() == 3);
+  CHECK((*rows)[0].dump() == R"({"text":" a "})");
+  CHECK((*rows)[1].find("text")->as_string().empty());
+  CHECK(parse_lines("a\n", "x")->size() == 1);
+  CHECK(contains(message_of(parse_lines("a\n\xff", "x")), "row 2: expected UTF-8"));
+}
+
 TEST_CASE("JSON lines are rows, blank lines are not, and a byte order mark is skipped") {
   Result<Rows> rows = parse_jsonl("\xEF\xBB\xBF{\"a\":1}\n\n  \r\n{\"a\":\"\\u00e9\"}\r\n{\"b\":null}", "x.jsonl");
   REQUIRE_MESSAGE(rows.ok(), rows.status().message());
