@@ -265,7 +265,7 @@ class Runner {
       ASSAY_ASSIGN(TokenPair pair, encode_pair([this](std::string_view text) { return encode(text); },
                                                texts.context_of(i), continuation, prefix, max_length()));
       uint32_t& lint = prepared.item->stored.lint;
-      if (begins_with_two_bos(pair.context, model.bos_token)) lint |= kTwoBos;
+      if (begins_with_two_bos(pair.context, client_.info().bos_token)) lint |= kTwoBos;
       if (pair.merged) lint |= kBoundaryMerge;
       if (pair.truncated) lint |= kTruncated;
       StoredRequest request;
