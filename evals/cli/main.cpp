@@ -67,6 +67,9 @@ int run(int argc, char** argv) {
   add_import(app, globals, action);
   add_quantize(app, globals, action);
   add_generate(app, globals, action);
+  add_sandbox(app, globals, action);
+  add_doctor(app, globals, action);
+  add_bench(app, globals, action);
   if (const std::string unknown = unknown_word(app, argc, argv); !unknown.empty())
     return fail(invalid_argument(unknown));
   try {

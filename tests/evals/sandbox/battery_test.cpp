@@ -93,8 +93,8 @@ void contain_all(const Configuration& configuration) {
     double slowest_kill_ms = 0;
     sandbox->run_batch(requests, [&](size_t i, const ProgramResult& result) {
       const BatteryRow& row = rows[i / 2];
-      INFO(configuration.name << ": " << row.id << " " << row.title << ": " << result.detail << " out "
-                              << result.out.substr(0, 300) << " err " << result.err.substr(0, 2000));
+      INFO(std::string(configuration.name) << ": " << row.id << " " << row.title << ": " << result.detail << " out "
+                                           << result.out.substr(0, 300) << " err " << result.err.substr(0, 2000));
       slowest_kill_ms = std::max(slowest_kill_ms, result.kill_ms);
       if (i % 2 == 1) {
         CHECK(result.verdict == Verdict::pass);
@@ -107,7 +107,8 @@ void contain_all(const Configuration& configuration) {
       if (demands.fast) CHECK(result.wall_s < 10);
       CHECK(result.out.size() <= 65536);
     });
-    MESSAGE(configuration.name << ": " << rows.size() << " programs, slowest kill " << slowest_kill_ms << " ms");
+    MESSAGE(std::string(configuration.name)
+            << ": " << rows.size() << " programs, slowest kill " << slowest_kill_ms << " ms");
     CHECK(slowest_kill_ms <= kKillLimit_ms);
     CHECK(canaries.untouched());
   }
@@ -169,8 +170,8 @@ void fake_nothing(const Configuration& configuration) {
     }
     grader.grade_all(requests, [&](size_t i, const GradeResult& result) {
       const BatteryRow& row = rows[i / 2];
-      INFO(configuration.name << (i % 2 ? " by tests: " : " by calls: ") << row.id << " " << row.title << ": "
-                              << result.detail);
+      INFO(std::string(configuration.name)
+           << (i % 2 ? " by tests: " : " by calls: ") << row.id << " " << row.title << ": " << result.detail);
       CHECK(result.verdict != Verdict::pass);
       CHECK(verdict_name(result.verdict) == row.fields[i % 2]);
       if (result.verdict == Verdict::timeout) CHECK(result.rerun_alone);
