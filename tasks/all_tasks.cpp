@@ -10,6 +10,9 @@ void add_all_tasks(Registry& registry) {
   add_hellaswag(registry);
   add_winogrande(registry);
   add_gsm8k(registry);
+  add_humaneval(registry);
+  add_mbpp(registry);
+  add_evalplus(registry);
 }
 
 }  // namespace assay

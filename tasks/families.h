@@ -10,5 +10,8 @@ void add_arc(Registry& registry);
 void add_hellaswag(Registry& registry);
 void add_winogrande(Registry& registry);
 void add_gsm8k(Registry& registry);
+void add_humaneval(Registry& registry);
+void add_mbpp(Registry& registry);
+void add_evalplus(Registry& registry);
 
 }  // namespace assay

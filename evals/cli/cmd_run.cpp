@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/base/text_util.h"
+#include "evals/cli/code_session.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
 #include "reports/export_lm_eval.h"
@@ -16,6 +17,7 @@ struct Session {
   Globals* globals;
   RunSettings settings;
   std::vector<PlannedTask> tasks;
+  CodeSession code;
   std::unique_ptr<Store> store;
 };
 
@@ -30,7 +32,7 @@ Result<RunId> stored_baseline(const std::string& baseline) {
 
 Result<RunSummary> ask(Session& session, ModelClient& client, RunId run) {
   return execute_stored_run(client, *session.store, run, session.tasks, session.settings, run_hints(session.options),
-                            *session.globals);
+                            *session.globals, session.code.get());
 }
 
 // Opens the baseline model and runs it as the partner of `candidate`. The candidate's model is closed meanwhile: one
@@ -39,7 +41,7 @@ Result<RunSummary> run_baseline(Session& session, RunId candidate, RunId& baseli
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.baseline));
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.baseline, candidate));
+                                               session.options.baseline, candidate, session.code.get()));
   baseline = run.id;
   return ask(session, *client, run.id);
 }
@@ -62,10 +64,11 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(session.tasks, plan_run(registry(), session.settings, DataLocations::from_environment()));
   for (const PlannedTask& task : session.tasks)
-    ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
+    ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), session.settings, client->info()));
+  ASSAY_ASSIGN(session.code, open_code_session(session.tasks, session.options, session.settings));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));
-  ASSAY_ASSIGN(const StoredRun run,
-               create_run(*session.store, *client, session.tasks, session.settings, session.options.model, 0));
+  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
+                                               session.options.model, 0, session.code.get()));
   watch_signals();
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();
@@ -91,6 +94,7 @@ void add_run(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--baseline", options.baseline, "checkpoint folder to compare with, or run:NUMBER of a stored run");
   verb->add_option("--tasks,-t", options.tasks, "tasks and groups, separated by commas or spaces");
   add_prompt_options(*verb, options);
+  add_code_options(*verb, options);
   verb->add_option("--limit,-L", options.limit, "first N samples of each task, a fraction below 1, or TASK=N,...");
   verb->add_option("--samples,-E", options.samples,
                    R"(documents by task: '{"arc_easy":[0,1]}', or a file holding that)");

@@ -132,6 +132,12 @@ void add_model_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--now", options.now, "the date that chat templates see (default 2025-04-15T00:00:00Z)");
 }
 
+void add_code_options(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--python", options.python, "the interpreter that programs run in (default: /usr/bin/python3)");
+  verb.add_flag("--no-sandbox", options.no_sandbox,
+                "run programs that a model wrote without isolation; every score says so");
+}
+
 void add_prompt_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--num-fewshot,--num_fewshot,-f", options.num_fewshot,
                   "shots: 5, or TASK=N,... (default: each task's own)");
@@ -145,6 +151,9 @@ void add_prompt_options(CLI::App& verb, RunOptions& options) {
                 "shots as user and assistant turns");
   verb.add_option("--system-instruction,--system_instruction", options.system_instruction,
                   "system message before every prompt");
+  verb.add_option("--profile", options.profile,
+                  "whose protocol where they differ: main, or card-2025-04 (the reference card's evaluation of code)")
+      ->check(CLI::IsMember({"main", "card-2025-04"}));
   verb.add_option("--seed", options.seed, "one seed, or four: python,numpy,torch,few-shot (default 0,1234,1234,1234)");
 }
 
@@ -202,6 +211,7 @@ Result<RunSettings> run_settings(const RunOptions& options) {
   ASSAY_ASSIGN(settings.gen_kwargs, parse_gen_kwargs(options.gen_kwargs));
   settings.max_length = options.max_length;
   settings.now_utc = options.now;
+  settings.profile = options.profile;
   ASSAY_TRY(parse_seeds(options.seed, settings));
   return settings;
 }
@@ -222,6 +232,7 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (settings.prompt.fewshot_as_multiturn) text += " --fewshot-as-multiturn";
   if (!settings.prompt.system_instruction.empty())
     text += " --system-instruction " + quoted(settings.prompt.system_instruction);
+  if (settings.profile != defaults.profile) text += " --profile " + quoted(settings.profile);
   if (!settings.limit.empty()) text += " --limit " + quoted(settings.limit);
   if (!settings.samples.empty()) text += " --samples " + quoted(settings.to_json().find("samples")->dump());
   if (settings.gen_kwargs.size() > 0) text += " --gen-kwargs " + quoted(settings.gen_kwargs.dump());

@@ -20,12 +20,15 @@ struct RunOptions {
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
   std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now;
   bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false;
+  std::string profile = "main", python;  // whose protocol; the interpreter that programs run in
+  bool no_sandbox = false;
   int64_t max_length = 0;
   std::string dtype = "auto", backend = "auto", kv_bytes;
   int threads = 0, max_batch_tokens = 0;
 };
 
 void add_model_options(CLI::App& verb, RunOptions& options);   // which model, and how it runs
+void add_code_options(CLI::App& verb, RunOptions& options);    // how programs are run
 void add_prompt_options(CLI::App& verb, RunOptions& options);  // what changes the questions
 
 // lm-eval's --model_args spread over the options. Errors: invalid_argument for a key that means nothing here.

@@ -62,9 +62,10 @@ Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options) {
 }
 
 Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
-                             const RunSettings& settings, const std::string& model, RunId baseline_of) {
-  StoredRun run =
-      describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype), real_clock());
+                             const RunSettings& settings, const std::string& model, RunId baseline_of,
+                             const CodeChecker* checker) {
+  StoredRun run = describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype),
+                               real_clock(), checker);
   run.baseline_of = baseline_of;
   ASSAY_ASSIGN(const RunId id, store.create_run(run));
   return store.run(id);
@@ -72,7 +73,7 @@ Result<StoredRun> create_run(Store& store, const ModelClient& client, const std:
 
 Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId id,
                                       const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-                                      const RunHints& hints, const Globals& globals) {
+                                      const RunHints& hints, const Globals& globals, const CodeChecker* checker) {
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
   if (plan_digest(settings, client.info(), tasks) != run.plan_sha256) {
     return bad_data(
@@ -85,7 +86,7 @@ Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId i
   log_info(fmt::format("run {}  {}  {} tasks, {} items  {} {}", id, client.info().model_name, tasks.size(), items,
                        client.info().backend, client.info().dtype));
   Progress progress(real_clock(), !globals.quiet, isatty(STDERR_FILENO) == 1);
-  return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock());
+  return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock(), checker);
 }
 
 int interrupted_exit(RunId run, const Globals& globals) {

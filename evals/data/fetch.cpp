@@ -138,7 +138,7 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
     return bad_data(
         fmt::format("{}: expected SHA-256 {}, found {}: {}", path.string(), expected, proved.sha256, advice));
   }
-  ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns}));
+  ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns, file.raw_columns}));
   if (static_cast<int64_t>(proved.rows.size()) != file.rows) {
     return bad_data(
         fmt::format("{}: expected {} rows, found {}: {}", path.string(), file.rows, proved.rows.size(), advice));

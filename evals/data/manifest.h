@@ -17,6 +17,7 @@ struct ManifestFile {
   std::string format;                // table_reader's kind; "" from the ending
   std::string layout;                // how a row becomes a document: "hub", or a word the task knows
   std::vector<std::string> columns;  // names for a CSV without header line
+  std::vector<std::string> raw_columns;  // of JSON lines: kept as JSON text
   std::string sha256;                // of the file's bytes; "" where only the Hub's own revision vouches for it
   int64_t bytes = 0;
   int64_t rows = 0;
@@ -47,7 +48,7 @@ struct DatasetManifest {
 const std::vector<DatasetManifest>& dataset_manifests();
 // Errors: not_found with the nearest name.
 Result<const DatasetManifest*> find_manifest(std::string_view name);
-// Parses one manifest's text. A source may state subset, split, format, layout, columns, canonical and label once for
+// Parses one manifest's text. A source may state subset, split, format, layout, columns, raw_columns, canonical and label once for
 // all its files. Several files of one (subset, split) are its shards, in order. Paths stay inside their root; unknown
 // keys are refused. Errors name the field.
 Result<DatasetManifest> parse_manifest(std::string_view text, std::string_view source);

@@ -148,6 +148,7 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   const TaskInfo& info = task.info();
   PlannedTask planned;
   planned.task = &task;
+  planned.asked = ask_context(settings);
   ASSAY_ASSIGN(std::string split, choice_for("--split", settings.split, info.name, info.group));
   ASSAY_ASSIGN(std::string shot_split, choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
   if (split.empty()) split = info.eval_split();
@@ -240,7 +241,7 @@ Result<Sample> sample_of(const PlannedTask& planned, size_t position) {
   Sample sample;
   sample.doc_id = planned.doc_ids[position];
   sample.document = planned.documents[static_cast<size_t>(sample.doc_id)];
-  auto question = planned.task->ask(sample.document);
+  auto question = planned.task->ask_in(sample.document, planned.asked);
   if (!question.ok()) {
     return question.status().with_context(fmt::format("{} document {}", planned.task->info().name, sample.doc_id));
   }
@@ -253,7 +254,7 @@ Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const
   ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
   std::vector<Question> shots;
   for (const int64_t row : planned.shots[position]) {
-    auto shot = planned.task->ask(planned.shot_pool[static_cast<size_t>(row)]);
+    auto shot = planned.task->ask_in(planned.shot_pool[static_cast<size_t>(row)], planned.asked);
     if (!shot.ok()) return shot.status().with_context(fmt::format("{} shot {}", planned.task->info().name, row));
     shots.push_back(std::move(*shot));
   }
