@@ -41,6 +41,8 @@ struct SandboxOptions {
   std::string fault;        // tests: the layer (layer_names) whose set-up shall fail
 };
 
+class WorkerPool;
+
 // One layer of isolation on this machine.
 struct SandboxLayer {
   std::string name;  // "user", "pid", "mount", "net", "ipc", "uts", "cgroup-ns", "root", "seccomp", "landlock", ...
@@ -98,6 +100,7 @@ class Sandbox {
   virtual const InterpreterInfo& interpreter() const = 0;
   virtual const SandboxOptions& options() const = 0;
   virtual int num_workers() const = 0;
+  virtual WorkerPool& workers() = 0;  // for the grader
 };
 
 // Every layer as this machine has it, found by trying; for `assay doctor`. Never fails: a missing layer is a row.

@@ -3,6 +3,7 @@
 #include <complex>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,8 +41,10 @@ class Value {
   static Value none() { return {}; }
   static Value boolean(bool value);
   static Value integer(int64_t value);
-  // Any size: "-123456789012345678901234567890". REQUIRES: an optional minus and decimal digits.
-  static Value big_integer(std::string_view decimal);
+  // Any size, as hexadecimal: "-1f", "123456789abcdef0123". Errors: bad_data (no digits, an odd character).
+  static Result<Value> integer_from_hex(std::string_view digits);
+  // The same from decimal digits, at most 100,000 of them.
+  static Result<Value> integer_from_decimal(std::string_view digits);
   static Value real(double value);
   static Value complex(std::complex<double> value);
   static Value text(std::string utf8);  // lone surrogates as Python's "surrogatepass" encodes them
@@ -64,7 +67,8 @@ class Value {
 
   // Unchecked reads: the kind must fit (ASSAY_CHECK).
   bool as_boolean() const;
-  const std::string& integer_text() const;  // decimal; of an integer
+  std::optional<int64_t> as_int64() const;  // of an integer: nothing where it is larger
+  std::string integer_hex() const;          // of an integer of any size: "-1f"
   double as_real() const;                   // of a number; an integer rounds to nearest, beyond the range to infinity
   std::complex<double> as_complex() const;
   const std::string& as_text() const;       // of text or bytes; of an opaque value the name of its type
@@ -76,13 +80,18 @@ class Value {
   std::string repr(size_t max_bytes = 200) const;
 
  private:
-  struct Dict;
+  using Text = std::shared_ptr<const std::string>;
+  struct Remote {
+    Text type_name;
+    uint64_t number;
+  };
+  template <class T>
+  Value(Kind kind, T data) : kind_(kind), data_(std::move(data)) {}
   Kind kind_ = Kind::none;
   bool subclass_ = false;
-  std::variant<std::monostate, bool, double, std::complex<double>, std::shared_ptr<const std::string>,
-               std::shared_ptr<const Items>, std::shared_ptr<const std::vector<Member>>,
-               std::pair<std::shared_ptr<const std::string>, uint64_t>>
-      data_;
+  std::variant<std::monostate, bool, int64_t, double, std::complex<double>, Text, std::shared_ptr<const Items>,
+               std::shared_ptr<const std::vector<Member>>, Remote>
+      data_;  // an integer beyond 64 bits is its hexadecimal text
 };
 
 // Python's a == b: 1 == 1.0 == True, a list is no tuple, sets and dicts in any order, NaN equals nothing (also inside a
@@ -90,8 +99,12 @@ class Value {
 // nothing.
 bool python_equal(const Value& a, const Value& b);
 
-// numpy.allclose(answer, expected, rtol, atol) for numbers and equally shaped nested lists and tuples of numbers, after
-// exact types were found equal; false where numpy would not compare. Infinities equal themselves, NaN nothing.
+// A text that is equal for exactly the values that are python_equal; nothing for a value that equals nothing (it holds
+// NaN or an opaque value). For comparing many answers with one expected value.
+std::optional<std::string> equality_key(const Value& value);
+
+// numpy.allclose(answer, expected, rtol, atol) for two numbers of one type, or two lists or tuples of one
+// type and of one shape; false where numpy would not compare. Infinities equal themselves, NaN nothing.
 bool all_close(const Value& answer, const Value& expected, double rtol, double atol);
 
 struct ValueLimits {
