@@ -19,40 +19,6 @@ constexpr size_t kAnswerBytes = size_t{16} << 20;
 constexpr double kReferenceSeconds = 120;
 constexpr double kLongestSeconds = 60;  // of one program, whatever its calls may take each
 
-class SandboxRunner final : public ProgramRunner {
- public:
-  explicit SandboxRunner(std::unique_ptr<Sandbox> sandbox) : sandbox_(std::move(sandbox)), grader_(*sandbox_) {}
-
-  Result<std::string> output_of(const std::string& program) override {
-    ProgramRequest request{.program = program};
-    request.limits.cpu_s = request.limits.wall_s = kReferenceSeconds;
-    const ProgramResult result = sandbox_->run(request);
-    if (result.verdict == Verdict::pass) return result.out;
-    return unavailable(
-        fmt::format("a helper program in the sandbox ended with {}: {}", verdict_name(result.verdict), result.detail));
-  }
-  Result<std::vector<ReferenceAnswer>> answers(const std::string& program, const std::string& entry_point,
-                                      const std::vector<Call>& calls, const GradeLimits& limits) override {
-    return grader_.answers(program, entry_point, calls, limits);
-  }
-  GradeResult grade(const GradeRequest& request) override { return grader_.grade(request); }
-  int num_workers() const override { return sandbox_->num_workers(); }
-  const std::string& isolation() const override { return sandbox_->isolation(); }
-  Json provenance() const override {
-    const InterpreterInfo& interpreter = sandbox_->interpreter();
-    return Json::object()
-        .set("isolation", isolation())
-        .set("interpreter", interpreter.path)
-        .set("version", interpreter.version)
-        .set("sha256", interpreter.sha256)
-        .set("library_sha256", interpreter.library_sha256);
-  }
-
- private:
-  std::unique_ptr<Sandbox> sandbox_;
-  Grader grader_;
-};
-
 // One set of a problem's inputs with what is expected of them.
 struct TestSet {
   std::shared_ptr<const std::vector<Call>> calls;
@@ -156,11 +122,6 @@ std::string reason(std::string_view set, const GradeResult& result) {
 }
 
 }  // namespace
-
-Result<std::unique_ptr<ProgramRunner>> open_program_runner(const SandboxOptions& options) {
-  ASSAY_ASSIGN(auto sandbox, Sandbox::open(options));
-  return std::unique_ptr<ProgramRunner>(std::make_unique<SandboxRunner>(std::move(sandbox)));
-}
 
 CodeRules code_rules(std::string_view profile) {
   CodeRules rules;
