@@ -1,8 +1,9 @@
 // The real engine on real checkpoints: prefill, decoding, start-up, and scoring in the shapes of MMLU and HellaSwag.
 // Checkpoint folders come from ASSAY_BENCH_BF16 and ASSAY_BENCH_W4A16 (one may be missing), threads from
 // ASSAY_BENCH_THREADS (default: every processor of this process); `make bench` sets the folders.
-// Prompts are random and no two begin with the same token: nothing is found in the prefix tree that a benchmark did not
-// put there on purpose.
+// ASSAY_BENCH_BACKEND=cuda measures the shapes of a large model on a GPU instead, and ASSAY_BENCH_MATMUL_TFLOPS is then
+// the matrix product rate that bench_gemm measured on it. Prompts are random and no two begin with the same token:
+// nothing is found in the prefix tree that a benchmark did not put there on purpose.
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -13,6 +14,8 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bench/matmul_rate.h"
@@ -35,8 +38,13 @@ struct Subject {
   std::string label;  // "bf16", "w4a16"
   std::string folder;
   double matmul_flops_per_token = 0;  // of the layers' linears; the head and attention are not counted
-  double matmul_flops_per_s = 0;      // what oneDNN reaches on this machine, measured at start
+  double matmul_flops_per_s = 0;      // what oneDNN or cuBLAS reaches on this machine; 0: not measured
 };
+
+bool on_gpu() {
+  const char* backend = std::getenv("ASSAY_BENCH_BACKEND");
+  return backend && std::string_view(backend) == "cuda";
+}
 
 int num_threads() {
   const char* text = std::getenv("ASSAY_BENCH_THREADS");
@@ -48,6 +56,7 @@ Result<std::unique_ptr<Engine>> open_engine(const Subject& subject) {
   EngineOptions options;
   options.model = subject.folder;
   options.num_threads = num_threads();
+  options.backend = on_gpu() ? "cuda" : "cpu";
   return Engine::open(options);
 }
 
@@ -113,24 +122,39 @@ Result<RequestId> ask_tokens(Engine& engine, int64_t context, int max_tokens) {
 void count_tokens(benchmark::State& state, const Subject& subject, int64_t tokens) {
   const auto computed = static_cast<double>(tokens);
   state.counters["tokens_per_s"] = Counter(computed, Counter::kIsRate);
-  state.counters["of_onednn_matmul_rate"] =
+  if (subject.matmul_flops_per_s == 0) return;
+  state.counters["of_matmul_rate"] =
       Counter(computed * subject.matmul_flops_per_token / subject.matmul_flops_per_s, Counter::kIsRate);
 }
 
-// One prompt in, its next token out.
-Status prefill_once(Engine& engine, int64_t length) {
-  ASSAY_TRY(ask_tokens(engine, length, 1));
+// Prompts in, their next tokens out.
+Status prefill_once(Engine& engine, int64_t batch, int64_t length) {
+  for (int64_t i = 0; i < batch; ++i) ASSAY_TRY(ask_tokens(engine, length, 1));
   return finish(engine);
 }
 
-void prefill(benchmark::State& state, const Subject& subject, int64_t length) {
+void prefill(benchmark::State& state, const Subject& subject, int64_t batch, int64_t length) {
   const auto engine = engine_of(subject);
   if (!engine.ok()) return state.SkipWithError(engine.status().message().c_str());
   for (auto _ : state) {
-    const Status status = prefill_once(**engine, length);
+    const Status status = prefill_once(**engine, batch, length);
     if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
-  count_tokens(state, subject, length * state.iterations());
+  count_tokens(state, subject, batch * length * state.iterations());
+}
+
+// All at once, as a server is measured: `count` prompts of `length` tokens, each followed by `max_tokens` more.
+void serve(benchmark::State& state, const Subject& subject, int64_t count, int64_t length, int max_tokens) {
+  const auto engine = engine_of(subject);
+  if (!engine.ok()) return state.SkipWithError(engine.status().message().c_str());
+  for (auto _ : state) {
+    Status status = ok_status();
+    for (int64_t i = 0; i < count && status.ok(); ++i) status = ask_tokens(**engine, length, max_tokens).status();
+    if (status.ok()) status = finish(**engine);
+    if (!status.ok()) return state.SkipWithError(status.message().c_str());
+  }
+  state.counters["generated_per_s"] =
+      Counter(static_cast<double>(count * max_tokens * state.iterations()), Counter::kIsRate);
 }
 
 struct Decoded {
@@ -180,7 +204,7 @@ void start_up(benchmark::State& state, const Subject& subject) {
   open_now() = {};
   for (auto _ : state) {
     auto engine = open_engine(subject);
-    const Status status = engine.ok() ? prefill_once(**engine, 4) : engine.status();
+    const Status status = engine.ok() ? prefill_once(**engine, 1, 4) : engine.status();
     if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
 }
@@ -211,13 +235,14 @@ Status submit_questions(Engine& engine, const ScoringShape& shape) {
   return ok_status();
 }
 
-void score(benchmark::State& state, const Subject& subject, const ScoringShape& shape) {
+void score(benchmark::State& state, const Subject& subject, const ScoringShape& shape, int num_sets) {
   const auto opened = engine_of(subject);
   if (!opened.ok()) return state.SkipWithError(opened.status().message().c_str());
   Engine& engine = **opened;
   const EngineStats before = engine.stats();
   for (auto _ : state) {
-    Status status = submit_questions(engine, shape);
+    Status status = ok_status();
+    for (int set = 0; set < num_sets && status.ok(); ++set) status = submit_questions(engine, shape);
     if (status.ok()) status = finish(engine);
     if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
@@ -225,40 +250,63 @@ void score(benchmark::State& state, const Subject& subject, const ScoringShape& 
   const int64_t computed = after.tokens_computed - before.tokens_computed;
   count_tokens(state, subject, computed);
   state.counters["questions_per_s"] =
-      Counter(static_cast<double>(shape.num_questions * state.iterations()), Counter::kIsRate);
+      Counter(static_cast<double>(shape.num_questions * num_sets * state.iterations()), Counter::kIsRate);
   state.counters["computed_over_minimum"] =
       static_cast<double>(computed) / static_cast<double>(after.tokens_minimum - before.tokens_minimum);
 }
 
-void score_mmlu_subject(benchmark::State& state, const Subject& subject) {
-  score(state, subject, kMmluSubject);
-  const double share_of_mmlu = static_cast<double>(state.iterations()) / kMmluSubjects;
-  state.counters["whole_mmlu_minutes"] = Counter(60 * share_of_mmlu, Counter::kIsRate | Counter::kInvert);
+// What to measure where: shapes that fill the machine and still end soon.
+struct Shapes {
+  std::vector<std::pair<int64_t, int64_t>> prefill;  // batch, length
+  std::vector<std::pair<int64_t, int64_t>> decode;   // batch, context
+  int mmlu_subjects = 1;
+  int64_t served = 0;  // requests of 500 tokens in and 500 out, all at once
+};
+const Shapes kCpuShapes = {{{1, 512}, {1, 1024}}, {{1, 16}, {1, 512}, {16, 16}, {16, 512}}, 1, 0};
+const Shapes kGpuShapes = {
+    {{1, 1024}, {8, 1024}, {64, 1024}}, {{1, 1024}, {16, 1024}, {64, 1024}, {256, 1024}}, kMmluSubjects, 300};
+
+std::string prefill_name(int64_t batch, int64_t length) {
+  return batch == 1 ? fmt::format("prefill_{}", length) : fmt::format("prefill_{}x{}", batch, length);
 }
 
-void add_benchmarks(const Subject& subject) {
+void add_benchmarks(const Subject& subject, const Shapes& shapes) {
   const auto add = [&](const std::string& name, auto measure) {
     return benchmark::RegisterBenchmark((name + "/" + subject.label).c_str(), measure)->Unit(benchmark::kMillisecond);
   };
-  for (const int64_t length : {512, 1024}) {
-    add(fmt::format("prefill_{}", length), [=](benchmark::State& state) {
-      prefill(state, subject, length);
+  for (const auto& [batch, length] : shapes.prefill) {
+    add(prefill_name(batch, length), [=, batch = batch, length = length](benchmark::State& state) {
+      prefill(state, subject, batch, length);
     })->UseRealTime();
   }
-  for (const int64_t batch : {1, 16}) {
-    for (const int64_t context : {16, 512}) {
-      add(fmt::format("decode_batch{}_context{}", batch, context), [=](benchmark::State& state) {
-        decode(state, subject, batch, context);
-      })->UseManualTime();
-    }
+  for (const auto& [batch, context] : shapes.decode) {
+    add(fmt::format("decode_batch{}_context{}", batch, context), [=, batch = batch,
+                                                                  context = context](benchmark::State& state) {
+      decode(state, subject, batch, context);
+    })->UseManualTime();
   }
-  add("score_mmlu_subject", [=](benchmark::State& state) { score_mmlu_subject(state, subject); })
+  if (shapes.served > 0) {
+    const int64_t count = shapes.served;
+    add(fmt::format("serve_{}x500_500", count),
+        [=](benchmark::State& state) { serve(state, subject, count, 500, 500); })
+        ->Iterations(1)
+        ->UseRealTime();
+  }
+  const int subjects = shapes.mmlu_subjects;
+  add(subjects == 1 ? "score_mmlu_subject" : "score_mmlu",
+      [=](benchmark::State& state) {
+        score(state, subject, kMmluSubject, subjects);
+        const double share_of_mmlu = static_cast<double>(subjects * state.iterations()) / kMmluSubjects;
+        state.counters["whole_mmlu_minutes"] = Counter(60 * share_of_mmlu, Counter::kIsRate | Counter::kInvert);
+      })
       ->Iterations(1)
       ->UseRealTime();
-  add("score_hellaswag", [=](benchmark::State& state) { score(state, subject, kHellaswag); })
+  add("score_hellaswag", [=](benchmark::State& state) { score(state, subject, kHellaswag, 1); })
       ->Iterations(1)
       ->UseRealTime();
-  add("start_up", [=](benchmark::State& state) { start_up(state, subject); })->Iterations(3)->UseRealTime();
+  add("start_up", [=](benchmark::State& state) { start_up(state, subject); })
+      ->Iterations(on_gpu() ? 1 : 3)
+      ->UseRealTime();
 }
 
 double matmul_flops_per_token(const ModelConfig& config) {
@@ -273,8 +321,13 @@ Result<Subject> make_subject(const std::string& label, const std::string& folder
   ASSAY_ASSIGN(const Json json, Json::parse(text, file.string()));
   ASSAY_ASSIGN(const ModelConfig config, read_model_config(json, nullptr, file.string()));
   Subject subject{label, folder, matmul_flops_per_token(config), 0};
-  ASSAY_ASSIGN(subject.matmul_flops_per_s,
-               measure_matmul_flops_per_s(num_threads(), 512, config.hidden_size, config.intermediate_size));
+  if (on_gpu()) {
+    const char* rate = std::getenv("ASSAY_BENCH_MATMUL_TFLOPS");
+    subject.matmul_flops_per_s = rate ? std::atof(rate) * 1e12 : 0;
+  } else {
+    ASSAY_ASSIGN(subject.matmul_flops_per_s,
+                 measure_matmul_flops_per_s(num_threads(), 512, config.hidden_size, config.intermediate_size));
+  }
   return subject;
 }
 
@@ -294,7 +347,7 @@ void describe_machine(const std::vector<Subject>& subjects) {
                               fmt::format("assay {}, {}, g++ {}", ASSAY_VERSION, ASSAY_BUILD_TYPE, __VERSION__));
   for (const Subject& subject : subjects) {
     benchmark::AddCustomContext(subject.label + "_model", subject.folder);
-    benchmark::AddCustomContext(subject.label + "_onednn_gflops_per_s",
+    benchmark::AddCustomContext(subject.label + "_matmul_gflops_per_s",
                                 fmt::format("{:.0f}", subject.matmul_flops_per_s * 1e-9));
   }
 }
@@ -325,7 +378,7 @@ int run(int argc, char** argv) {
     return exit_code(subjects.status().code());
   }
   describe_machine(*subjects);
-  for (const Subject& subject : *subjects) add_benchmarks(subject);
+  for (const Subject& subject : *subjects) add_benchmarks(subject, on_gpu() ? kGpuShapes : kCpuShapes);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   open_now() = {};

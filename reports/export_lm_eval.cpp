@@ -24,20 +24,34 @@ Json scored_pair(const Loglikelihood& answer) {
   return Json(Json::Array{Json(py_float_repr(answer.sum)), Json(answer.is_greedy ? "True" : "False")});
 }
 
-Json arguments_of(const StoredItem& item, bool generates, const Json& generation) {
+// How a task asks, as far as the files differ by it.
+struct Asked {
+  bool generates = false, rolls = false;
+  Json generation;  // generation_kwargs
+};
+
+Json arguments_of(const StoredItem& item, const Asked& asked) {
   Json arguments = Json::object();
   for (size_t i = 0; i < item.requests.size(); ++i) {
     Json pair = Json::object();
     pair.set("arg_0", item.requests[i].context);
-    pair.set("arg_1", generates ? generation : Json(item.requests[i].continuation));
+    if (!asked.rolls) pair.set("arg_1", asked.generates ? asked.generation : Json(item.requests[i].continuation));
     arguments.set(fmt::format("gen_args_{}", i), std::move(pair));
   }
   return arguments;
 }
 
+// A rolled text's windows are one number to lm-eval.
+Json windows_sum(const StoredItem& item) {
+  double sum = 0;
+  for (const Loglikelihood& window : item.response.loglikelihoods) sum += window.sum;
+  return Json(py_float_repr(sum));
+}
+
 // One element a request, each a list of that request's responses.
-Json responses_of(const StoredItem& item) {
+Json responses_of(const StoredItem& item, const Asked& asked) {
   Json resps = Json::array();
+  if (asked.rolls) return resps.push_back(Json(Json::Array{windows_sum(item)}));
   for (const Loglikelihood& answer : item.response.loglikelihoods)
     resps.push_back(Json(Json::Array{scored_pair(answer)}));
   if (!item.response.completions.empty()) {
@@ -64,13 +78,22 @@ std::vector<std::string> filters_of(const StoredItem& item) {
   return filters;
 }
 
-Json sample_line(const StoredItem& item, const std::string& filter, bool generates, const Json& generation) {
+// A weighted metric is a pair to lm-eval.
+Json metric_value(const MetricValue& metric) {
+  if (metric.weight == 0) return Json(metric.value);
+  return Json(Json::Array{Json(metric.value), Json(static_cast<int64_t>(metric.weight))});
+}
+
+Json sample_line(const StoredItem& item, const std::string& filter, const Asked& asked) {
   Json line = Json::object();
   line.set("doc_id", item.doc_id).set("doc", item.document).set("target", item.target);
-  line.set("arguments", arguments_of(item, generates, generation)).set("resps", responses_of(item));
+  line.set("arguments", arguments_of(item, asked)).set("resps", responses_of(item, asked));
   Json filtered = Json::array();
-  for (const Loglikelihood& answer : item.response.loglikelihoods) filtered.push_back(scored_pair(answer));
-  if (generates) filtered.push_back(extracted_by(item, filter));
+  if (asked.rolls) filtered.push_back(windows_sum(item));
+  for (const Loglikelihood& answer : item.response.loglikelihoods) {
+    if (!asked.rolls) filtered.push_back(scored_pair(answer));
+  }
+  if (asked.generates) filtered.push_back(extracted_by(item, filter));
   line.set("filtered_resps", std::move(filtered)).set("filter", filter);
   Json names = Json::array();
   for (const MetricValue& metric : item.score.metrics) {
@@ -81,7 +104,7 @@ Json sample_line(const StoredItem& item, const std::string& filter, bool generat
   line.set("prompt_hash", sha256_hex(item.requests.empty() ? std::string() : item.requests[0].context));
   line.set("target_hash", sha256_hex(item.target));
   for (const MetricValue& metric : item.score.metrics) {
-    if (metric.filter == filter) line.set(metric.name, metric.value);
+    if (metric.filter == filter) line.set(metric.name, metric_value(metric));
   }
   line.set("outcome", outcome_name(item.score.outcome));
   return line;
@@ -90,11 +113,14 @@ Json sample_line(const StoredItem& item, const std::string& filter, bool generat
 Status write_samples(Store& store, RunId run, const StoredTask& task, const Path& path) {
   const Json* generation = task.info.find("generation_kwargs");
   const Json* type = task.info.find("output_type");
-  const bool generates = type && type->is_string() && type->as_string() == "generate_until";
+  const std::string kind = type && type->is_string() ? type->as_string() : "";
+  const Asked asked = {.generates = kind == "generate_until",
+                       .rolls = kind == "loglikelihood_rolling",
+                       .generation = generation ? *generation : Json::object()};
   ASSAY_ASSIGN(auto writer, AtomicFileWriter::create(path));
   ASSAY_TRY(store.for_each_item(run, task.id, [&](const StoredItem& item) -> Status {
     for (const std::string& filter : filters_of(item)) {
-      const Json line = sample_line(item, filter, generates, generation ? *generation : Json::object());
+      const Json line = sample_line(item, filter, asked);
       JsonStyle style;
       style.python_separators = true;
       ASSAY_TRY(writer.write(line.dump(style) + "\n"));
@@ -113,7 +139,10 @@ Json result_of(const TaskView& task) {
   for (const MetricView& metric : task.metrics) {
     const size_t comma = metric.key.find(',');
     entry.set(metric.key, metric.estimate.mean);
-    entry.set(metric.key.substr(0, comma) + "_stderr" + metric.key.substr(comma), metric.estimate.standard_error);
+    // lm-eval has no standard error for weighted means.
+    const bool known = metric.share || metric.key.substr(0, comma) == "perplexity";
+    entry.set(metric.key.substr(0, comma) + "_stderr" + metric.key.substr(comma),
+              known ? Json(metric.estimate.standard_error) : Json("N/A"));
   }
   return entry;
 }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "engine/base/text_util.h"
+#include "reports/run_view.h"
 
 namespace assay {
 namespace {
@@ -64,21 +65,50 @@ Differences differences_of(const StoredRun& a, const StoredRun& b, const std::ve
   return out;
 }
 
+// A metric of the samples that both runs answered.
+struct WeightedValues {
+  std::vector<double> values, weights;
+  void add(double value, double weight) {
+    values.push_back(value);
+    weights.push_back(weight);
+  }
+  void append_to(std::vector<double>& out, const std::string& aggregation) const {
+    for (const double value : linearized(values, weights, aggregation)) out.push_back(value);
+  }
+};
+
+// Of two perplexities the lower is better, so the ratio that says what was recovered is the other way round.
+PairedComparison compare_lower_is_better(const PairedScores& scores) {
+  PairedComparison comparison = compare_paired(scores);
+  const PairedComparison turned = compare_paired({scores.candidate, scores.baseline, scores.stratum});
+  comparison.recovery = turned.recovery;
+  comparison.recovery_low = turned.recovery_low;
+  comparison.recovery_high = turned.recovery_high;
+  comparison.recovery_bounded = turned.recovery_bounded;
+  comparison.lost = comparison.gained = 0;
+  return comparison;
+}
+
 // Pairs by document hash, equal documents in order of doc_id.
 Status pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task,
                  const std::string& metric, int32_t stratum, PairedScores& out) {
   ASSAY_ASSIGN(const StoredScores left, store.scores(a.id, task.baseline->id, metric));
   ASSAY_ASSIGN(const StoredScores right, store.scores(b.id, task.candidate->id, metric));
+  WeightedValues before, after;
   std::unordered_map<std::string, std::vector<size_t>> by_hash;
   for (size_t i = right.values.size(); i-- > 0;) by_hash[right.doc_hashes[i]].push_back(i);
   for (size_t i = 0; i < left.values.size(); ++i) {
     const auto found = by_hash.find(left.doc_hashes[i]);
     if (found == by_hash.end() || found->second.empty()) continue;
-    out.baseline.push_back(left.values[i]);
-    out.candidate.push_back(right.values[found->second.back()]);
+    const size_t j = found->second.back();
+    before.add(left.values[i], left.weights[i]);
+    after.add(right.values[j], right.weights[j]);
     out.stratum.push_back(stratum);
     found->second.pop_back();
   }
+  const std::string aggregation = aggregation_of(*task.baseline, metric);
+  before.append_to(out.baseline, aggregation);
+  after.append_to(out.candidate, aggregation);
   return ok_status();
 }
 
@@ -147,7 +177,9 @@ class Comparer {
     ASSAY_TRY(pair_task(store_, a_, b_, task, out.row.metric, 0, out.scores));
     ASSAY_TRY(add_outcomes(store_, a_.id, task.baseline->id, out.row.baseline_outcomes));
     ASSAY_TRY(add_outcomes(store_, b_.id, task.candidate->id, out.row.candidate_outcomes));
-    out.row.comparison = compare_paired(out.scores);
+    out.row.share = is_share(aggregation_of(*task.baseline, out.row.metric));
+    const bool lower = !task.baseline->higher_is_better;
+    out.row.comparison = lower ? compare_lower_is_better(out.scores) : compare_paired(out.scores);
     return out;
   }
 
@@ -220,8 +252,8 @@ std::vector<std::string> table_row(const RecoveryRow& row) {
   return {name,
           std::to_string(row.num_fewshot),
           metric_name(row.metric),
-          percent(c.baseline),
-          percent(c.candidate),
+          row.share ? percent(c.baseline) : fmt::format("{:.4f}", c.baseline),
+          row.share ? percent(c.candidate) : fmt::format("{:.4f}", c.candidate),
           std::isnan(c.recovery) ? "n/a" : fmt::format("{:.1f} %", 100 * c.recovery),
           interval(c),
           fmt::format("{}/{}", c.lost, c.gained),
@@ -261,7 +293,7 @@ Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidat
   std::vector<PairedComparison> averaged;
   std::vector<PairedScores> averaged_scores;
   for (RowScores& row : rows) {
-    if (row.row.task.front() != ' ' && row.row.comparison.count > 0) {
+    if (row.row.task.front() != ' ' && row.row.comparison.count > 0 && row.row.share) {
       averaged.push_back(row.row.comparison);
       averaged_scores.push_back(std::move(row.scores));
     }

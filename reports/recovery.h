@@ -17,6 +17,7 @@ struct RecoveryRow {
   int num_fewshot = 0;
   bool is_group = false, is_average = false;
   bool limited = false;  // not all samples of the split were asked
+  bool share = true;     // of the samples, shown in percent; a perplexity is not, and lower ones are better
   PairedComparison comparison;
   OutcomeCounts baseline_outcomes, candidate_outcomes;
 };

@@ -26,7 +26,9 @@ Result<TaskView> view_task(Store& store, RunId run, const StoredTask& task) {
   ASSAY_ASSIGN(const auto keys, store.metric_keys(run, task.id));
   for (const std::string& key : keys) {
     ASSAY_ASSIGN(const StoredScores scores, store.scores(run, task.id, key));
-    view.metrics.push_back({key, estimate_mean(scores.values), key == task.primary_metric});
+    const std::string aggregation = aggregation_of(task, key);
+    const Estimate estimate = estimate_mean(linearized(scores.values, scores.weights, aggregation));
+    view.metrics.push_back({key, estimate, key == task.primary_metric, is_share(aggregation)});
   }
   return view;
 }
@@ -93,14 +95,27 @@ std::vector<std::string> table_row(const TaskView& view, const MetricView& metri
           metric.key.substr(comma + 1),
           std::to_string(view.num_fewshot),
           metric.key.substr(0, comma) + (metric.primary ? "*" : ""),
-          percent(metric.estimate.mean),
-          fmt::format("± {:.2f}", 100 * metric.estimate.half_width95),
+          metric.share ? percent(metric.estimate.mean) : fmt::format("{:.4f}", metric.estimate.mean),
+          metric.share ? fmt::format("± {:.2f}", 100 * metric.estimate.half_width95)
+                       : fmt::format("± {:.4f}", metric.estimate.half_width95),
           std::to_string(view.outcomes.scored + view.outcomes.no_answer),
           std::to_string(view.outcomes.no_answer),
           std::to_string(view.planned - view.outcomes.scored - view.outcomes.no_answer)};
 }
 
 }  // namespace
+
+std::string aggregation_of(const StoredTask& task, const std::string& key) {
+  const Json* metrics = task.info.find("metric_list");
+  if (!metrics || !metrics->is_array()) return "mean";
+  for (const Json& metric : metrics->as_array()) {
+    const Json* name = metric.find("metric");
+    const Json* aggregation = metric.find("aggregation");
+    const bool named = name && name->is_string() && key.substr(0, key.find(',')) == name->as_string();
+    if (named && aggregation && aggregation->is_string()) return aggregation->as_string();
+  }
+  return "mean";
+}
 
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry) {
   RunView view;

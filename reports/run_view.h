@@ -17,6 +17,7 @@ struct MetricView {
   std::string key;  // "acc_norm,none"
   Estimate estimate;
   bool primary = false;
+  bool share = true;  // of the samples, shown in percent; a perplexity is not
 };
 struct TaskView {
   std::string name, alias, label;  // label: what is not canonical about its split, "" if nothing
@@ -35,6 +36,8 @@ struct RunView {
 
 // Reads a run's scores and aggregates groups. A pure function of the stored rows: no clock, no paths, so two stores
 // with the same answers give the same bytes.
+// How lm-eval aggregates a metric ("acc,none") of a stored task: "mean", "perplexity", ...
+std::string aggregation_of(const StoredTask& task, const std::string& key);
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry);
 Table run_table(const RunView& view);
 Json run_json(const RunView& view);  // the object of --json: run, tasks, tokens_asked, tokens_computed, seconds,

@@ -8,5 +8,5 @@ cmake --build --preset dev --target fuzz_targets
 for target in build/dev/tests/fuzz/*_fuzz; do
   name=$(basename "$target")
   echo "$name: $seconds s"
-  "$target" --seconds "$seconds" tests/fuzz/corpus/"${name%_fuzz}"/*
+  "$target" --seconds "$seconds" tests/fuzz/corpus/"${name%_fuzz}"
 done

@@ -22,6 +22,7 @@ TaskInfo arc_info(const std::string& name, const std::string& configuration) {
   info.kind = RequestKind::multiple_choice;
   info.metrics = {{.name = "acc"}, {.name = "acc_norm"}};
   info.primary_metric = "acc_norm,none";
+  info.id_column = "id";
   return info;
 }
 

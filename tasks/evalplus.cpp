@@ -12,7 +12,6 @@
 namespace assay {
 namespace {
 
-constexpr std::string_view kCardProfile = "card-2025-04";
 constexpr std::string_view kInstruction =
     "Please provide a self-contained Python script that solves the following problem in a markdown code block:";
 constexpr std::string_view kResponse =
@@ -61,14 +60,14 @@ class EvalPlus final : public Task {
       question.text = std::string(kInstruction) + "\n```\n" + stripped + "\n```\n";
       question.answer_prefix = std::string(kResponse) + "\n```python\n";
     } else {
-      question.text = context.profile == kCardProfile ? stripped : stripped + "\n";
+      question.text = context.profile == Profile::card_2025_04 ? stripped : stripped + "\n";
     }
     return question;
   }
 
   GenerationSettings generation_in(const AskContext& context) const override {
     GenerationSettings generation = info().generation;
-    const bool card = context.profile == kCardProfile;
+    const bool card = context.profile == Profile::card_2025_04;
     auto& until = generation.until;
     until = {"<|endoftext|>", "<|endofmask|>", "</s>", "\nif __name__", "\ndef main(", "\nprint("};
     if (card) until.insert(until.end(), {"<|end_of_text|>", "<|eot_id|>"});
@@ -100,7 +99,7 @@ class EvalPlus final : public Task {
     problem.reference = prompt + solution;
     problem.mbpp_inputs = mbpp_;
     if (!context.in_chat)
-      problem.code_prefix = context.profile == kCardProfile ? prompt : std::string(py_strip(prompt)) + "\n";
+      problem.code_prefix = context.profile == Profile::card_2025_04 ? prompt : std::string(py_strip(prompt)) + "\n";
     return problem;
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "evals/task/profile.h"
 #include "evals/task/registry.h"
 
 namespace assay {
@@ -13,5 +14,12 @@ void add_gsm8k(Registry& registry);
 void add_humaneval(Registry& registry);
 void add_mbpp(Registry& registry);
 void add_evalplus(Registry& registry);
+void add_truthfulqa(Registry& registry);
+void add_mmlu_pro(Registry& registry, Profile profile);
+void add_gpqa(Registry& registry, Profile profile);
+void add_lambada(Registry& registry);
+void add_wikitext(Registry& registry);
+void add_bbh(Registry& registry);
+void add_ifeval(Registry& registry);
 
 }  // namespace assay

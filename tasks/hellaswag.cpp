@@ -6,6 +6,7 @@
 // Based on: EleutherAI/lm-evaluation-harness (tasks.md 3.4)
 
 #include "engine/base/text_util.h"
+#include "tasks/brackets.h"
 #include "tasks/families.h"
 
 namespace assay {
@@ -23,19 +24,6 @@ TaskInfo hellaswag_info() {
   info.metrics = {{.name = "acc"}, {.name = "acc_norm"}};
   info.primary_metric = "acc_norm,none";
   return info;
-}
-
-// Deletes every shortest [...] that holds no newline: Python's re.sub(r"\[.*?\]", "", text).
-std::string without_brackets(std::string_view text) {
-  std::string kept;
-  for (size_t i = 0; i < text.size();) {
-    const size_t close = text[i] == '[' ? text.find(']', i) : std::string_view::npos;
-    const bool bracketed =
-        close != std::string_view::npos && text.substr(i, close - i).find('\n') == std::string_view::npos;
-    if (!bracketed) kept.push_back(text[i]);
-    i = bracketed ? close + 1 : i + 1;
-  }
-  return kept;
 }
 
 // The WikiHow part of the data carries [header], [title], [step] marks.
@@ -57,7 +45,7 @@ class HellaSwag final : public Task {
   }
 
   // Adds the columns that lm-eval's process_docs adds: they are part of its document hash.
-  Status prepare(std::vector<Json>& documents) const override {
+  Status prepare(std::vector<Json>& documents, SplitRole) const override {
     for (Json& document : documents) {
       ASSAY_ASSIGN(Query query, query_of(document));
       Json choices = Json::array();

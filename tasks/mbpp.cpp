@@ -95,7 +95,7 @@ class Mbpp final : public Task {
     return document;
   }
 
-  Status prepare(std::vector<Json>& documents) const override {
+  Status prepare(std::vector<Json>& documents, SplitRole) const override {
     const auto dropped = [](const Json& document) { return document.find("dropped") != nullptr; };
     documents.erase(std::remove_if(documents.begin(), documents.end(), dropped), documents.end());
     return ok_status();

@@ -30,6 +30,12 @@ bool is_cased(char32_t c) {
   }
 }
 
+// Upper case beyond the general category Lu: Roman numerals and enclosed letters. What else is cased is lower case.
+bool is_other_upper(char32_t c) {
+  return (c >= 0x2160 && c <= 0x216F) || (c >= 0x24B6 && c <= 0x24CF) || (c >= 0x1F130 && c <= 0x1F149) ||
+         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+}
+
 bool is_case_ignorable(char32_t c) {
   switch (category(c)) {
     case UTF8PROC_CATEGORY_MN:
@@ -126,6 +132,12 @@ bool is_unicode_letter(char32_t c) {
   return value >= UTF8PROC_CATEGORY_LU && value <= UTF8PROC_CATEGORY_LO;
 }
 
+bool is_unicode_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU || is_other_upper(c); }
+
+bool is_unicode_lower(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_LL || (in_ranges(other_cased(), c) && !is_other_upper(c));
+}
+
 std::string nfc(std::string_view text) { return normalize(text, UTF8PROC_STABLE | UTF8PROC_COMPOSE); }
 std::string nfkc(std::string_view text) {
   return normalize(text, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
@@ -190,6 +202,32 @@ std::string py_title(std::string_view text) {
     inside_word = is_cased(points[i]);
   }
   return out;
+}
+
+bool py_isupper(std::string_view text) {
+  bool any = false;
+  for (size_t index = 0; index < text.size();) {
+    const char32_t c = next_code_point(text, index);
+    if (is_unicode_upper(c)) {
+      any = true;
+    } else if (is_cased(c)) {
+      return false;
+    }
+  }
+  return any;
+}
+
+bool py_islower(std::string_view text) {
+  bool any = false;
+  for (size_t index = 0; index < text.size();) {
+    const char32_t c = next_code_point(text, index);
+    if (is_unicode_lower(c)) {
+      any = true;
+    } else if (is_cased(c)) {
+      return false;
+    }
+  }
+  return any;
 }
 
 }  // namespace assay

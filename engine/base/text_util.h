@@ -35,6 +35,8 @@ bool is_unicode_space(char32_t c);        // White_Space, plus U+001C..U+001F: w
 bool is_unicode_punctuation(char32_t c);  // general category P*
 bool is_unicode_number(char32_t c);       // general categories Nd, Nl, No
 bool is_unicode_letter(char32_t c);       // general category L*
+bool is_unicode_upper(char32_t c);        // Uppercase: what Python's str.isupper says of one character
+bool is_unicode_lower(char32_t c);        // Lowercase, likewise
 std::string nfc(std::string_view text);
 std::string nfkc(std::string_view text);
 
@@ -46,6 +48,8 @@ std::string py_lower(std::string_view text);
 std::string py_upper(std::string_view text);
 std::string py_capitalize(std::string_view text);  // the first character upper case (title case), all others lower
 std::string py_title(std::string_view text);
+bool py_isupper(std::string_view text);  // some cased character, and every one of them upper case
+bool py_islower(std::string_view text);
 std::string py_float_repr(double value);  // repr(float): "1.0", "1e-05", "nan", "inf"
 
 // Bytes ------------------------------------------------------------------------------------------------------------

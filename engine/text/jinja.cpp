@@ -28,7 +28,7 @@ Result<JinjaTemplate> JinjaTemplate::parse(std::string_view source, std::string_
 Result<std::string> JinjaTemplate::render(const Json& variables, const JinjaEnvironment& environment) const {
   if (!variables.is_object())
     return invalid_argument(fmt::format("{}: the variables of a template are an object", impl_->name));
-  jinja::Runtime runtime(environment.limits, environment.now_utc_us);
+  jinja::Runtime runtime(environment.limits, environment.now_utc_us, environment.strict);
   Result<jinja::Value> values = jinja::Value::from_json(runtime, variables);
   if (!values.ok()) return values.status().with_context(impl_->name + ": variables");
   jinja::Rendering rendering = jinja::evaluate(impl_->parsed, *values, runtime);

@@ -24,6 +24,9 @@ struct JinjaLimits {
 struct JinjaEnvironment {
   int64_t now_utc_us = 0;  // strftime_now formats this moment, in UTC, so that prompts do not depend on the day
   JinjaLimits limits;
+  // Chat templates print an undefined value as nothing. Strict rendering refuses to print, test, loop over or filter
+  // one (but for the filter `default`), as jinja2.StrictUndefined does.
+  bool strict = false;
 };
 
 // The Jinja that chat templates really use (model.md 5.4): trim_blocks and lstrip_blocks on, loop controls,

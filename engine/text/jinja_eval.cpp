@@ -218,7 +218,12 @@ class Evaluator {
     return bad_data(fmt::format("the output is over the limit of {} bytes", limit));
   }
 
+  Status refuse_undefined(const Value& value) const {
+    return runtime_.strict() && value.is(Kind::undefined) ? bad_data(value.undefined_reason()) : ok_status();
+  }
+
   Status print(const Value& value) {
+    ASSAY_TRY(refuse_undefined(value));
     ASSAY_TRY(append_str(runtime_, value, *output_));
     return check_output();
   }
@@ -240,6 +245,7 @@ class Evaluator {
   Status run(const IfStmt& statement) {
     for (const auto& [condition, body] : statement.branches) {
       ASSAY_ASSIGN(const Value value, eval(*condition));
+      ASSAY_TRY(refuse_undefined(value));
       if (is_true(value)) return run_block(body);
     }
     return run_block(statement.otherwise);
@@ -247,6 +253,7 @@ class Evaluator {
 
   Status run(const ForStmt& statement) {
     ASSAY_ASSIGN(const Value iterable, eval(*statement.iterable));
+    ASSAY_TRY(refuse_undefined(iterable));
     return run_loop(statement, iterable, scope_, 0);
   }
 
@@ -588,6 +595,7 @@ class Evaluator {
     std::string text;
     for (const ExprPtr& operand : expr.operands) {
       ASSAY_ASSIGN(const Value value, eval(*operand));
+      ASSAY_TRY(refuse_undefined(value));
       ASSAY_TRY(append_str(runtime_, value, text));
       if (text.size() > runtime_.limits().max_value_bytes) return runtime_.admit(text.size());
     }
@@ -621,6 +629,7 @@ class Evaluator {
 
   Result<Value> eval(const FilterExpr& expr, int) {
     ASSAY_ASSIGN(const Value input, eval(*expr.input));
+    if (expr.name != "default" && expr.name != "d") ASSAY_TRY(refuse_undefined(input));
     ASSAY_ASSIGN(const Arguments arguments, eval_arguments(expr.arguments));
     return apply_filter(runtime_, expr.filter, expr.name, input, arguments);
   }

@@ -15,8 +15,8 @@ namespace assay::jinja {
 // template can spend more than its steps: a step for each node, item or comparison, and one for each 64 bytes produced.
 class Runtime {
  public:
-  Runtime(const JinjaLimits& limits, int64_t now_utc_us)
-      : limits_(limits), now_utc_us_(now_utc_us), steps_left_(limits.max_steps) {}
+  Runtime(const JinjaLimits& limits, int64_t now_utc_us, bool strict = false)
+      : limits_(limits), now_utc_us_(now_utc_us), strict_(strict), steps_left_(limits.max_steps) {}
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
@@ -28,6 +28,7 @@ class Runtime {
 
   const JinjaLimits& limits() const { return limits_; }
   int64_t now_utc_us() const { return now_utc_us_; }
+  bool strict() const { return strict_; }
   Namespace* new_name_space();
 
   // Bounds the recursion of evaluation itself.
@@ -47,6 +48,7 @@ class Runtime {
  private:
   JinjaLimits limits_;
   int64_t now_utc_us_;
+  bool strict_;
   int64_t steps_left_;
   int nesting_ = 0;
   std::deque<Namespace> name_spaces_;

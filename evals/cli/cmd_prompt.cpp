@@ -19,7 +19,7 @@ struct PromptOptions {
   RunOptions run;
   std::string task;
   int64_t item = 0;
-  bool tokens = false;
+  bool tokens = false, reveal = false;
 };
 
 // Only the words of a model: no weights are read to show a prompt.
@@ -27,6 +27,7 @@ struct Words {
   std::optional<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat;
   int64_t now_utc_us = 0;
+  bool adds_bos = true;
 };
 
 Result<Words> open_words(const RunOptions& options) {
@@ -34,6 +35,7 @@ Result<Words> open_words(const RunOptions& options) {
   words.now_utc_us = parse_utc(options.now.empty() ? "2025-04-15T00:00:00Z" : options.now);
   if (words.now_utc_us < 0)
     return invalid_argument(fmt::format("--now {}: expected a time such as 2025-04-15T00:00:00Z", options.now));
+  words.adds_bos = options.profile == profile_name(Profile::main);
   if (options.model.empty()) return words;
   ASSAY_ASSIGN(auto tokenizer, Tokenizer::open(options.model));
   words.tokenizer.emplace(std::move(tokenizer));
@@ -44,7 +46,7 @@ Result<Words> open_words(const RunOptions& options) {
 Result<Tokens> encode(const Words& words, std::string_view text) {
   TokenizeOptions options;
   const std::string& bos = words.tokenizer->bos_text();
-  options.add_special_tokens = bos.empty() || !starts_with(text, bos);
+  options.add_special_tokens = words.adds_bos && (bos.empty() || !starts_with(text, bos));
   return words.tokenizer->encode(text, options);
 }
 
@@ -59,10 +61,16 @@ std::string token_list(const Words& words, const Tokens& tokens) {
 
 Result<int> prompt_command(PromptOptions& options, const Globals& globals) {
   ASSAY_TRY(apply_model_args(options.run));
-  ASSAY_ASSIGN(const auto tasks, registry().expand({options.task}));
+  ASSAY_ASSIGN(const Profile profile, parse_profile(options.run.profile));
+  ASSAY_ASSIGN(const auto tasks, registry(profile).expand({options.task}));
   if (tasks.size() != 1)
     return invalid_argument(fmt::format("{}: a group of {} tasks; name one of them", options.task, tasks.size()));
   const std::string& name = tasks[0]->info().name;
+  ASSAY_ASSIGN(const DatasetManifest* manifest, find_manifest(tasks[0]->info().dataset));
+  if (manifest->gated && !options.reveal) {
+    return invalid_argument(
+        fmt::format("{}: its authors ask that no question be shown in public; --reveal shows it", name));
+  }
   options.run.tasks = {name};
   ASSAY_ASSIGN(RunSettings settings, run_settings(options.run));
   ASSAY_ASSIGN(const Words words, open_words(options.run));
@@ -150,6 +158,7 @@ void add_prompt(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--item", options->item, "document number, from 0")->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   verb->add_flag("--tokens", options->tokens,
                  "also token ids, with the text of each and where the continuation begins");
+  verb->add_flag("--reveal", options->reveal, "show it although the data set's authors ask to keep it private");
   add_model_options(*verb, options->run);
   add_prompt_options(*verb, options->run);
   verb->callback(

@@ -29,12 +29,13 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
   if (run.state == RunState::finished) return true;
   ASSAY_ASSIGN(const RunSettings settings, RunSettings::from_json(run.settings));
+  ASSAY_TRY(load_task_files(settings.task_files, {}));
   options.dtype = run.model.dtype;
   options.now = settings.now_utc;
   ASSAY_ASSIGN(const EngineOptions engine,
                engine_options(options, options.model.empty() ? run.model.model_path : options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(auto tasks, plan_run(registry(), settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(auto tasks, plan_run(registry(settings.prompt.profile), settings, DataLocations::from_environment()));
   ASSAY_ASSIGN(const CodeSession code, open_code_session(tasks, options, settings));
   ASSAY_TRY(check_interpreter(run, code));
   ASSAY_ASSIGN(const RunSummary summary,

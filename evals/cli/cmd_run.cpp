@@ -58,11 +58,13 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(session.settings, run_settings(session.options));
   if (session.settings.tasks.empty())
     return invalid_argument("no task: name some with --tasks (assay ls tasks lists them)");
-  ASSAY_TRY(registry().expand(session.settings.tasks));
+  const Registry& known = registry(session.settings.prompt.profile);
+  ASSAY_TRY(known.expand(session.settings.tasks));
   ASSAY_ASSIGN(RunId baseline, stored_baseline(session.options.baseline));
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(session.tasks, plan_run(registry(), session.settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(session.tasks, plan_run(known, session.settings, DataLocations::from_environment()));
+  session.settings.task_files = task_files_of(session.tasks);
   for (const PlannedTask& task : session.tasks)
     ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), session.settings, client->info()));
   ASSAY_ASSIGN(session.code, open_code_session(session.tasks, session.options, session.settings));

@@ -27,7 +27,7 @@ Result<CodeSession> open_code_session(std::vector<PlannedTask>& tasks, const Run
   sandbox.interpreter = options.python;
   sandbox.no_sandbox = options.no_sandbox;
   ASSAY_ASSIGN(session.runner, open_program_runner(sandbox));
-  session.checker = std::make_unique<CodeChecker>(*session.runner, code_rules(settings.profile));
+  session.checker = std::make_unique<CodeChecker>(*session.runner, code_rules(settings.prompt.profile));
   log_detail("sandbox: " + session.runner->isolation());
   if (!options.no_sandbox) return session;
   log_warning("--no-sandbox: programs that a model wrote run with all rights of this user");

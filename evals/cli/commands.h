@@ -19,7 +19,8 @@ struct Globals {
   bool quiet = false;
   bool verbose = false;
   std::string color = "auto";
-  bool use_color() const;  // for stdout
+  std::vector<std::string> task_files, include_paths;  // --task-file, --include-path
+  bool use_color() const;                              // for stdout
 };
 
 // What a verb does once its options are parsed; returns the process's exit code.

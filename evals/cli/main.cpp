@@ -8,6 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "evals/cli/commands.h"
+#include "evals/cli/run_session.h"
 
 namespace assay::cli {
 
@@ -32,6 +33,11 @@ void add_globals(CLI::App& app, Globals& globals) {
   app.add_flag("--json", globals.json, "print one JSON object on stdout");
   app.add_flag("-q,--quiet", globals.quiet, "no progress, no notes");
   app.add_flag("-v,--verbose", globals.verbose, "say more on stderr");
+  app.add_option("--task-file", globals.task_files,
+                 "a JSON file that defines a task (docs/task_files.md); may be repeated")
+      ->expected(1);
+  app.add_option("--include-path,--include_path", globals.include_paths, "a folder of such files; may be repeated")
+      ->expected(1);
   app.add_option("--color", globals.color, "always, auto, never")->check(CLI::IsMember({"always", "auto", "never"}));
 }
 
@@ -66,6 +72,8 @@ int run(int argc, char** argv) {
   }
   if (globals.db.empty()) globals.db = (data_directory() / "assay.db").string();
   set_log_level(globals.quiet ? LogLevel::quiet : globals.verbose ? LogLevel::verbose : LogLevel::normal);
+  if (const Status status = load_task_files(globals.task_files, globals.include_paths); !status.ok())
+    return fail(status);
   const Result<int> result = action();
   return result.ok() ? *result : fail(result.status());
 }

@@ -152,8 +152,10 @@ void add_prompt_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--system-instruction,--system_instruction", options.system_instruction,
                   "system message before every prompt");
   verb.add_option("--profile", options.profile,
-                  "whose protocol where they differ: main, or card-2025-04 (the reference card's evaluation of code)")
+                  "main: lm-eval 0.4.13; card-2025-04: lm-eval of April 2025, warts included")
       ->check(CLI::IsMember({"main", "card-2025-04"}));
+  verb.add_flag("--skip-bad-rows", options.skip_bad_rows,
+                "leave out rows of the data that lack a field or hold a wrong answer; the table counts them");
   verb.add_option("--seed", options.seed, "one seed, or four: python,numpy,torch,few-shot (default 0,1234,1234,1234)");
 }
 
@@ -206,12 +208,13 @@ Result<RunSettings> run_settings(const RunOptions& options) {
   settings.limit = options.limit;
   settings.split = options.split;
   settings.fewshot_split = options.fewshot_split;
-  settings.prompt = {options.apply_chat_template, options.fewshot_as_multiturn, options.system_instruction};
+  ASSAY_ASSIGN(const Profile profile, parse_profile(options.profile));
+  settings.prompt = {options.apply_chat_template, options.fewshot_as_multiturn, options.system_instruction, profile};
   ASSAY_ASSIGN(settings.samples, parse_samples(options.samples));
   ASSAY_ASSIGN(settings.gen_kwargs, parse_gen_kwargs(options.gen_kwargs));
   settings.max_length = options.max_length;
+  settings.skip_bad_rows = options.skip_bad_rows;
   settings.now_utc = options.now;
-  settings.profile = options.profile;
   ASSAY_TRY(parse_seeds(options.seed, settings));
   return settings;
 }
@@ -232,7 +235,8 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (settings.prompt.fewshot_as_multiturn) text += " --fewshot-as-multiturn";
   if (!settings.prompt.system_instruction.empty())
     text += " --system-instruction " + quoted(settings.prompt.system_instruction);
-  if (settings.profile != defaults.profile) text += " --profile " + quoted(settings.profile);
+  if (settings.prompt.profile != defaults.prompt.profile)
+    text += fmt::format(" --profile {}", profile_name(settings.prompt.profile));
   if (!settings.limit.empty()) text += " --limit " + quoted(settings.limit);
   if (!settings.samples.empty()) text += " --samples " + quoted(settings.to_json().find("samples")->dump());
   if (settings.gen_kwargs.size() > 0) text += " --gen-kwargs " + quoted(settings.gen_kwargs.dump());
@@ -240,6 +244,8 @@ std::string reproducing_command(const RunSettings& settings, const std::string& 
   if (settings.seed != defaults.seed || settings.fewshot_seed != defaults.fewshot_seed) {
     text += fmt::format(" --seed 0,0,{},{}", settings.seed, settings.fewshot_seed);
   }
+  if (settings.skip_bad_rows) text += " --skip-bad-rows";
+  for (const std::string& file : settings.task_files) text += " --task-file " + quoted(file);
   if (!settings.now_utc.empty()) text += " --now " + quoted(settings.now_utc);
   return text + " --dtype " + dtype;
 }

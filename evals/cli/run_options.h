@@ -18,10 +18,10 @@ struct RunOptions {
   std::string model_args;  // lm-eval: pretrained=...,dtype=...,max_model_len=...
   std::vector<std::string> tasks;
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
-  std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now;
-  bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false;
-  std::string profile = "main", python;  // whose protocol; the interpreter that programs run in
-  bool no_sandbox = false;
+  std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now, profile = "main";
+  bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false,
+       skip_bad_rows = false, no_sandbox = false;
+  std::string python;  // the interpreter that programs run in
   int64_t max_length = 0;
   std::string dtype = "auto", backend = "auto", kv_bytes;
   int threads = 0, max_batch_tokens = 0;

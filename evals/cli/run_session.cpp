@@ -10,10 +10,13 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "engine/base/text_util.h"
+#include "engine/text/jinja.h"
 #include "evals/model/engine_client.h"
 #include "reports/recovery.h"
 #include "reports/run_view.h"
 #include "tasks/all_tasks.h"
+#include "tasks/task_file.h"
 
 namespace assay::cli {
 namespace {
@@ -25,15 +28,46 @@ void on_signal(int number) {
   caught_signal.store(number);
 }
 
+Registry& open_registry(Profile profile) {
+  const auto make = [](Profile wanted) {
+    auto* made = new Registry;
+    add_all_tasks(*made, wanted);
+    return made;
+  };
+  static Registry* const main = make(Profile::main);
+  static Registry* const card = make(Profile::card_2025_04);
+  return profile == Profile::main ? *main : *card;
+}
+
+// Templates of task files: an undefined name is an error, and a last newline stays, as lm-eval's Jinja settings have
+// it.
+Result<TextTemplate> compile_template(std::string_view source, std::string_view name) {
+  std::string kept(source);
+  if (ends_with(kept, "\n")) kept += '\n';
+  ASSAY_ASSIGN(JinjaTemplate parsed, JinjaTemplate::parse(kept, name));
+  const auto shared = std::make_shared<const JinjaTemplate>(std::move(parsed));
+  return TextTemplate([shared](const Json& columns) { return shared->render(columns, {.strict = true}); });
+}
+
 }  // namespace
 
-const Registry& registry() {
-  static const Registry* const all = [] {
-    auto* made = new Registry;
-    add_all_tasks(*made);
-    return made;
-  }();
-  return *all;
+const Registry& registry(Profile profile) { return open_registry(profile); }
+
+Status load_task_files(const std::vector<std::string>& files, const std::vector<std::string>& folders) {
+  if (files.empty() && folders.empty()) return ok_status();
+  for (const Profile profile : {Profile::main, Profile::card_2025_04}) {
+    ASSAY_TRY(add_task_files(open_registry(profile), files, folders, compile_template));
+  }
+  return ok_status();
+}
+
+std::vector<std::string> task_files_of(const std::vector<PlannedTask>& tasks) {
+  std::vector<std::string> files;
+  for (const PlannedTask& task : tasks) {
+    const std::string& file = task.task->info().definition_file;
+    if (!file.empty()) files.push_back(file);
+  }
+  return files;
 }
 
 void watch_signals() {

@@ -13,8 +13,12 @@
 
 namespace assay::cli {
 
-// Every task and group that the program knows.
-const Registry& registry();
+// Every task and group that the program knows, as a profile asks them.
+const Registry& registry(Profile profile = Profile::main);
+// Adds the tasks that files and the *.json of folders define; those that are known already are passed over.
+Status load_task_files(const std::vector<std::string>& files, const std::vector<std::string>& folders);
+// The definition files behind planned tasks.
+std::vector<std::string> task_files_of(const std::vector<PlannedTask>& tasks);
 
 // Turns Ctrl-C and SIGTERM into a request to stop between batches; a second Ctrl-C ends the process at once.
 void watch_signals();

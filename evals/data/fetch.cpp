@@ -11,6 +11,7 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
+#include "evals/data/zip.h"
 
 namespace assay {
 namespace {
@@ -90,6 +91,7 @@ Place hub_place(const DataLocations& locations, const ManifestSource& source) {
 }
 
 Place place_of(const DataLocations& locations, const ManifestSource& source) {
+  if (source.kind == "folder") return {source.root, "file", source.root, ""};
   if (source.kind == "mirror") return mirror_place(locations, source);
   return source.kind == "package" ? package_place(locations, source) : hub_place(locations, source);
 }
@@ -138,8 +140,16 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
     return bad_data(
         fmt::format("{}: expected SHA-256 {}, found {}: {}", path.string(), expected, proved.sha256, advice));
   }
-  ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns, file.raw_columns}));
-  if (static_cast<int64_t>(proved.rows.size()) != file.rows) {
+  if (file.member.empty()) {
+    ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns, file.raw_columns}));
+  } else {
+    constexpr size_t kMaxBytes = size_t{1} << 30;
+    ASSAY_ASSIGN(const std::string text,
+                 read_zip_member(mapped.text(), file.member, file.password, kMaxBytes, path.string()));
+    ASSAY_ASSIGN(proved.rows,
+                 parse_table(text, path.string() + ": " + file.member, {file.format, file.columns, file.raw_columns}));
+  }
+  if (file.rows > 0 && static_cast<int64_t>(proved.rows.size()) != file.rows) {
     return bad_data(
         fmt::format("{}: expected {} rows, found {}: {}", path.string(), file.rows, proved.rows.size(), advice));
   }
@@ -147,7 +157,8 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
 }
 
 std::string path_in(const ManifestSource& source, const ManifestFile& file) {
-  return source.root.empty() ? file.path : source.root + "/" + file.path;
+  const std::string path = source.root.empty() ? file.path : source.root + "/" + file.path;
+  return file.member.empty() ? path : path + ": " + file.member;
 }
 
 Result<LoadedSplit> load_shards(const Place& place, const ManifestSource& source,

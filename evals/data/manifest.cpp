@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <set>
 
 #include "engine/base/check.h"
@@ -70,19 +71,21 @@ Status check_file(const JsonField& object, const ManifestFile& file) {
   if (file.split.empty()) return object.error("the key \"split\"");
   if (!file.sha256.empty() && !is_sha256(file.sha256))
     return object.error("64 lower-case hexadecimal digits under \"sha256\"");
-  static constexpr std::array<std::string_view, 5> kFormats = {"", "jsonl", "csv", "parquet", "arrow"};
+  static constexpr std::array<std::string_view, 7> kFormats = {"", "jsonl", "json", "csv", "lines", "parquet", "arrow"};
   if (std::find(kFormats.begin(), kFormats.end(), file.format) == kFormats.end()) {
-    return object.error("jsonl, csv, parquet or arrow under \"format\"");
+    return object.error("jsonl, json, csv, lines, parquet or arrow under \"format\"");
   }
   if (file.canonical != file.label.empty()) return object.error("a \"label\" exactly where \"canonical\" is false");
   return ok_status();
 }
 
 Result<ManifestFile> read_file_entry(const JsonField& object, const ManifestFile& defaults) {
-  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "format", "layout", "columns", "raw_columns",
-                                         "sha256", "bytes", "rows", "canonical", "label"}));
+  ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "member", "password", "format", "layout", "columns",
+                                         "raw_columns", "sha256", "bytes", "rows", "canonical", "label"}));
   ASSAY_ASSIGN(ManifestFile file, read_shared(object, defaults));
   ASSAY_ASSIGN(file.path, object.get_string("path"));
+  ASSAY_ASSIGN(file.member, object.string_or("member", ""));
+  ASSAY_ASSIGN(file.password, object.string_or("password", ""));
   ASSAY_ASSIGN(file.sha256, object.string_or("sha256", ""));
   ASSAY_ASSIGN(file.bytes, object.int_or("bytes", 0, 0));
   ASSAY_ASSIGN(file.rows, object.get_int("rows", 1));
@@ -124,7 +127,8 @@ Result<ManifestSource> read_source(const JsonField& object) {
   for (const JsonField& item : items) {
     ASSAY_ASSIGN(ManifestFile file, read_file_entry(item, defaults));
     // One file may hold several splits; a split lists no file twice.
-    if (!paths.insert(file.path + "\n" + file.subset + "\n" + file.split).second) return item.error("a path named once");
+    const std::string key = fmt::format("{}\n{}\n{}\n{}", file.path, file.member, file.subset, file.split);
+    if (!paths.insert(key).second) return item.error("a path named once");
     source.files.push_back(std::move(file));
   }
   return source;
@@ -143,6 +147,12 @@ std::vector<DatasetManifest> read_embedded() {
   return manifests;
 }
 
+// A deque, so that pointers to its elements stay good.
+std::deque<DatasetManifest>& added_manifests() {
+  static std::deque<DatasetManifest> manifests;
+  return manifests;
+}
+
 }  // namespace
 
 const std::vector<DatasetManifest>& dataset_manifests() {
@@ -156,9 +166,21 @@ Result<const DatasetManifest*> find_manifest(std::string_view name) {
     if (manifest.name == name) return &manifest;
     names.push_back(manifest.name);
   }
+  for (const DatasetManifest& manifest : added_manifests()) {
+    if (manifest.name == name) return &manifest;
+    names.push_back(manifest.name);
+  }
   std::optional<std::string> near = nearest(name, names);
   return not_found(fmt::format("no data set is named \"{}\"; {}there are {}", name,
                                near ? fmt::format("did you mean \"{}\"? ", *near) : "", join(names, ", ")));
+}
+
+Status add_manifest(DatasetManifest manifest) {
+  if (find_manifest(manifest.name).ok()) {
+    return invalid_argument(fmt::format("a data set named \"{}\" is there already", manifest.name));
+  }
+  added_manifests().push_back(std::move(manifest));
+  return ok_status();
 }
 
 Result<DatasetManifest> parse_manifest(std::string_view text, std::string_view source) {

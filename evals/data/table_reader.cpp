@@ -103,6 +103,7 @@ Result<std::vector<std::string>> csv_header(CsvCursor& cursor, std::string_view 
 std::string kind_of(std::string_view name) {
   if (ends_with(name, ".gz")) name.remove_suffix(3);
   if (ends_with(name, ".jsonl")) return "jsonl";
+  if (ends_with(name, ".json")) return "json";
   if (ends_with(name, ".csv")) return "csv";
   if (ends_with(name, ".parquet")) return "parquet";
   if (ends_with(name, ".arrow")) return "arrow";
@@ -159,8 +160,7 @@ Result<std::string> gunzip(std::string_view bytes, size_t max_bytes, std::string
   }
 }
 
-Result<Rows> parse_jsonl(std::string_view text, std::string_view source,
-                         const std::vector<std::string>& raw_columns) {
+Result<Rows> parse_jsonl(std::string_view text, std::string_view source, const std::vector<std::string>& raw_columns) {
   text = without_byte_order_mark(text);
   Rows rows;
   size_t line_number = 0;
@@ -175,6 +175,37 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source,
     if (!row.is_object()) return bad_data(where + ": expected a JSON object, one a line");
     if (!raw_columns.empty()) ASSAY_TRY(keep_raw_columns(row, line, raw_columns, where));
     rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Result<Rows> parse_json_array(std::string_view text, std::string_view source) {
+  ASSAY_ASSIGN(Json json, Json::parse(without_byte_order_mark(text), source));
+  Json* list = json.is_array() ? &json : nullptr;
+  if (json.is_object()) {
+    for (auto& [key, value] : json.as_object()) {
+      if (!value.is_array()) continue;
+      if (list) return bad_data(fmt::format("{}: expected one array of rows, found another under \"{}\"", source, key));
+      list = &value;
+    }
+  }
+  if (!list) return bad_data(fmt::format("{}: expected an array of objects, or an object that holds one", source));
+  for (size_t i = 0; i < list->size(); ++i) {
+    if (!list->as_array()[i].is_object()) {
+      return bad_data(fmt::format("{}: row {}: expected a JSON object", source, i + 1));
+    }
+  }
+  return std::move(list->as_array());
+}
+
+Result<Rows> parse_lines(std::string_view text, std::string_view source) {
+  Rows rows;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!is_valid_utf8(line)) return bad_data(fmt::format("{}: row {}: expected UTF-8 text", source, rows.size() + 1));
+    rows.push_back(Json::object().set("text", line));
   }
   return rows;
 }
@@ -212,16 +243,19 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
   const std::string kind = format.kind.empty() ? kind_of(name) : format.kind;
   if (kind == "parquet") return parse_parquet(bytes, name);
   if (kind == "arrow") return parse_arrow_ipc(bytes, name);
-  if (kind != "jsonl" && kind != "csv") {
-    return unsupported(fmt::format("{}: unknown kind of table{}; expected .jsonl, .csv (also .gz), .parquet or .arrow",
-                                   name, kind.empty() ? "" : " \"" + kind + "\""));
+  if (kind != "jsonl" && kind != "json" && kind != "csv" && kind != "lines") {
+    return unsupported(
+        fmt::format("{}: unknown kind of table{}; expected .jsonl, .json, .csv (also .gz), .parquet or .arrow", name,
+                    kind.empty() ? "" : " \"" + kind + "\""));
   }
   std::string plain;
   if (ends_with(name, ".gz")) {
     ASSAY_ASSIGN(plain, gunzip(bytes, kMaxTextBytes, name));
     bytes = plain;
   }
-  return kind == "jsonl" ? parse_jsonl(bytes, name, format.raw_columns) : parse_csv(bytes, format.csv_columns, name);
+  if (kind == "jsonl") return parse_jsonl(bytes, name, format.raw_columns);
+  if (kind == "json") return parse_json_array(bytes, name);
+  return kind == "lines" ? parse_lines(bytes, name) : parse_csv(bytes, format.csv_columns, name);
 }
 
 Result<Rows> read_table(const Path& path, const TableFormat& format) {

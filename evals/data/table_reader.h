@@ -15,14 +15,14 @@ using Rows = std::vector<Json>;
 
 // Which columns a headerless CSV has, for read_table.
 struct TableFormat {
-  std::string kind;                      // "jsonl", "csv", "parquet", "arrow"; "": from the file name's ending
+  std::string kind;  // "jsonl", "json" (an array), "csv", "lines", "parquet", "arrow"; "": from the file name's ending
   std::vector<std::string> csv_columns;  // names for a CSV without header; empty: the first line names them
   std::vector<std::string> raw_columns;  // of JSON lines: kept as JSON text in a string (see raw_json.h)
 };
 
-// Reads JSON lines, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), the first two also gzipped. Decompressed
-// size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected; unsupported for
-// Parquet and Arrow in a build without Apache Arrow, saying how to get it.
+// Reads JSON lines, a JSON array of objects, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), texts also
+// gzipped. Decompressed size is capped at 2 GiB. Errors: bad_data naming file and row (or byte) and what was expected;
+// unsupported for Parquet and Arrow in a build without Apache Arrow, saying how to get it.
 Result<Rows> read_table(const Path& path, const TableFormat& format = {});
 // The same on bytes in memory. `name` is the file's name: its ending may choose the kind, and errors say it.
 Result<Rows> parse_table(std::string_view bytes, std::string_view name, const TableFormat& format = {});
@@ -33,6 +33,10 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // unsupported.
 Result<Rows> parse_jsonl(std::string_view text, std::string_view source,
                          const std::vector<std::string>& raw_columns = {});
+// An array of objects, or an object with exactly one member that is an array: its rows (BIG-Bench Hard's layout).
+Result<Rows> parse_json_array(std::string_view text, std::string_view source);
+// A row {"text": line} a line, line ends (LF) left out; what follows the last one is a row where it is not empty.
+Result<Rows> parse_lines(std::string_view text, std::string_view source);
 Result<Rows> parse_csv(std::string_view text, const std::vector<std::string>& columns, std::string_view source);
 Result<Rows> parse_arrow_ipc(std::string_view bytes, std::string_view source);
 Result<Rows> parse_parquet(std::string_view bytes, std::string_view source);

@@ -33,7 +33,7 @@ std::string prefix_delimiter(std::string_view question, std::string_view prefix,
   return wanted ? delimiter : "";
 }
 
-void add_shot(Turns& turns, const TaskInfo& task, const Question& shot) {
+void add_shot(Turns& turns, const TaskInfo& task, const Question& shot, Profile profile) {
   const std::string& text = shot.shot_text();
   const bool answered = !shot.target.empty();
   const bool plain_answer = answered && shot.answer_prefix.empty();
@@ -42,7 +42,7 @@ void add_shot(Turns& turns, const TaskInfo& task, const Question& shot) {
        plain_answer ? task.target_delimiter : prefix_delimiter(text, shot.answer_prefix, task.target_delimiter)});
   if (answered) {
     turns.push_back({"assistant", joined(shot.answer_prefix, shot.target, " "), task.fewshot_delimiter});
-  } else if (!shot.answer_prefix.empty()) {
+  } else if (!shot.answer_prefix.empty() || profile == Profile::card_2025_04) {
     turns.push_back({"assistant", shot.answer_prefix, ""});
   }
 }
@@ -95,9 +95,12 @@ Result<std::string> rendered(std::vector<ChatMessage> messages, bool open_answer
 
 Turns shared_turns(const TaskInfo& task, const std::vector<const Question*>& shots, const PromptSettings& settings) {
   Turns turns;
-  std::string system = joined(settings.system_instruction, task.description, task.fewshot_delimiter);
+  const bool always =
+      settings.profile == Profile::card_2025_04 && !settings.system_instruction.empty() && !task.description.empty();
+  std::string system = always ? settings.system_instruction + task.fewshot_delimiter + task.description
+                              : joined(settings.system_instruction, task.description, task.fewshot_delimiter);
   if (!system.empty()) turns.push_back({"system", std::move(system), ""});
-  for (const Question* shot : shots) add_shot(turns, task, *shot);
+  for (const Question* shot : shots) add_shot(turns, task, *shot, settings.profile);
   return turns;
 }
 
@@ -117,6 +120,32 @@ std::vector<std::string> continuations_of(const TaskInfo& task, const Question& 
   if (!question.contexts.empty() && continuations.size() == 1)
     continuations.resize(question.contexts.size(), continuations[0]);
   return continuations;
+}
+
+// The shots alone as a conversation: in a single turn their whole text, last delimiter included, is the user's.
+std::vector<ChatMessage> shots_as_messages(Turns turns, bool multiturn) {
+  if (multiturn) return as_messages(std::move(turns), true);
+  std::vector<ChatMessage> messages;
+  const size_t first = turns.front().role == "system" ? 1 : 0;
+  if (first == 1) messages.push_back({"system", turns.front().content});
+  if (turns.size() > first) messages.push_back({"user", as_text(turns.data() + first, turns.data() + turns.size())});
+  return messages;
+}
+
+// April 2025's way with questions whose options are the contexts: the shots are a conversation of their own, and the
+// question another one, rendered after it. With most templates that repeats BOS and the system text in the middle.
+Result<PromptTexts> two_conversations(PromptTexts texts, Turns shared, const Question& question,
+                                      const PromptSettings& settings, const ChatRenderer& chat) {
+  std::string first;
+  if (!shared.empty()) {
+    ASSAY_ASSIGN(first, rendered(shots_as_messages(std::move(shared), settings.fewshot_as_multiturn), false, chat,
+                                 texts.system_dropped));
+  }
+  for (const std::string& context : question.contexts) {
+    ASSAY_ASSIGN(std::string second, rendered({{"user", context}}, false, chat, texts.system_dropped));
+    texts.contexts.push_back(first + second);
+  }
+  return texts;
 }
 
 Result<TokenPair> encode_after_nothing(const Encoder& encode, std::string_view continuation, TokenId prefix_token) {
@@ -147,11 +176,14 @@ Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question,
   PromptTexts texts;
   texts.continuations = continuations_of(task, question, settings.apply_chat_template);
   if (task.kind == RequestKind::loglikelihood_rolling) {
-    texts.contexts = {""};
+    texts.contexts = std::move(texts.continuations);
+    texts.continuations.clear();
     return texts;
   }
   const Turns shared = shared_turns(task, shots, settings);
   const bool several = !question.contexts.empty();
+  if (several && settings.apply_chat_template && settings.profile == Profile::card_2025_04)
+    return two_conversations(std::move(texts), shared, question, settings, chat);
   const bool open_answer = !question.answer_prefix.empty();
   const size_t count = several ? question.contexts.size() : 1;
   for (size_t i = 0; i < count; ++i) {

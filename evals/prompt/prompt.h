@@ -8,6 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/engine.h"
 #include "engine/request.h"
+#include "evals/task/profile.h"
 #include "evals/task/task.h"
 
 namespace assay {
@@ -17,21 +18,23 @@ struct PromptSettings {
   bool apply_chat_template = false;
   bool fewshot_as_multiturn = false;  // shots as user and assistant turns instead of one user text
   std::string system_instruction;
+  Profile profile = Profile::main;
 };
 
 using ChatRenderer = std::function<Result<std::string>(const std::vector<ChatMessage>&, const RenderOptions&)>;
 
 // The texts of one sample's requests, in lm-eval's order.
 struct PromptTexts {
-  std::vector<std::string> contexts;       // one; or one a choice where contexts differ
-  std::vector<std::string> continuations;  // one a request; empty for generation
+  std::vector<std::string> contexts;       // one; or one a choice where contexts differ; the text itself when rolling
+  std::vector<std::string> continuations;  // one a request; empty for generation and rolling
   bool system_dropped = false;             // the chat template refused a system message, so that lm-eval leaves it out
   // Request i's context.
   const std::string& context_of(size_t i) const { return contexts.size() == 1 ? contexts[0] : contexts[i]; }
   size_t num_requests() const { return std::max(contexts.size(), continuations.size()); }
 };
 
-// Instruction, shots and question as the texts that lm-eval would send (tasks.md 2.5, 2.6, 2.8). `chat` is called only
+// Instruction, shots and question as the texts that lm-eval would send (tasks.md 2.5, 2.6, 2.8; 3.5, 3.7 and section 5
+// for what the profiles do apart). `chat` is called only
 // with apply_chat_template; where it fails on a conversation with a system message it is asked again without one, as
 // lm-eval's hf class does. Thread-safe. Errors: the renderer's first one.
 Result<PromptTexts> build_prompt(const TaskInfo& task, const Question& question,

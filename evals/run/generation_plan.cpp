@@ -61,7 +61,7 @@ Status apply(const std::string& key, const JsonField& value, GenerationPlan& pla
 }  // namespace
 
 AskContext ask_context(const RunSettings& settings) {
-  return {.in_chat = settings.prompt.apply_chat_template, .profile = settings.profile};
+  return {.in_chat = settings.prompt.apply_chat_template, .profile = settings.prompt.profile};
 }
 
 Result<GenerationPlan> generation_plan(const GenerationSettings& task, const RunSettings& settings,

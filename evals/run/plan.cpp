@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
 #include <unordered_set>
 
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
 #include "evals/prompt/few_shot.h"
+#include "evals/run/rows.h"
 
 namespace assay {
 namespace {
@@ -19,22 +22,38 @@ struct Documents {
   std::string source, sha256, label;
 };
 
-Result<Documents> load_documents(const Task& task, const std::string& split, const DataLocations& locations) {
-  const TaskInfo& info = task.info();
+// The split read last: tasks that are categories of one file follow each other, and it is read once for all of them.
+using LastSplit = std::map<std::string, std::shared_ptr<const LoadedSplit>>;
+
+Result<std::shared_ptr<const LoadedSplit>> read_split(const TaskInfo& info, const std::string& split,
+                                                      const DataLocations& locations, LastSplit& last) {
+  const std::string key = info.dataset + "\n" + info.subset + "\n" + split;
+  if (const auto found = last.find(key); found != last.end()) return found->second;
   ASSAY_ASSIGN(const DatasetManifest* manifest, find_manifest(info.dataset));
   auto loaded = load_split(locations, *manifest, info.subset, split);
   if (!loaded.ok()) return loaded.status().with_context(fmt::format("{}, split {}", info.name, split));
+  auto shared = std::make_shared<const LoadedSplit>(std::move(*loaded));
+  if (info.subset.empty()) last[key] = shared;
+  return shared;
+}
+
+void add_label(std::string& label, const std::string& part) {
+  if (part.empty() || label.find(part) != std::string::npos) return;
+  label += (label.empty() ? "" : "; ") + part;
+}
+
+Result<Documents> load_documents(const Task& task, const std::string& split, SplitRole role,
+                                 const RunSettings& settings, const DataLocations& locations, LastSplit& last) {
+  const TaskInfo& info = task.info();
+  ASSAY_ASSIGN(const std::shared_ptr<const LoadedSplit> loaded, read_split(info, split, locations, last));
+  ASSAY_ASSIGN(CheckedRows checked, check_rows(task, *loaded, settings.skip_bad_rows));
   Documents result;
-  result.documents.reserve(loaded->rows.size());
-  for (size_t i = 0; i < loaded->rows.size(); ++i) {
-    auto document = task.to_document(loaded->rows[i], loaded->layout);
-    if (!document.ok()) return document.status().with_context(fmt::format("{} row {}", loaded->source, i));
-    result.documents.push_back(std::move(*document));
-  }
-  ASSAY_TRY(task.prepare(result.documents));
+  result.documents = std::move(checked.documents);
+  ASSAY_TRY(task.prepare(result.documents, role));
   result.source = loaded->source;
   result.sha256 = loaded->sha256;
   if (!loaded->canonical) result.label = loaded->label;
+  if (checked.skipped > 0) add_label(result.label, fmt::format("{} bad rows of {} skipped", checked.skipped, split));
   return result;
 }
 
@@ -75,16 +94,17 @@ Result<int> shots_of(const TaskInfo& info, const RunSettings& settings) {
   return static_cast<int>(*shots);
 }
 
-void add_label(std::string& label, const std::string& part) {
-  if (part.empty() || label.find(part) != std::string::npos) return;
-  label += (label.empty() ? "" : "; ") + part;
-}
-
 Status draw_shots(PlannedTask& planned, const RunSettings& settings, bool same_split) {
   const TaskInfo& info = planned.task->info();
+  // April 2025's lm-eval drew once for a text that it then threw away.
+  const PromptSettings& prompt = settings.prompt;
+  const bool draws_twice =
+      prompt.profile == Profile::card_2025_04 && prompt.apply_chat_template && !prompt.fewshot_as_multiturn;
   FewShotPicker picker(info.sampler, planned.shot_pool, planned.stored.num_fewshot, same_split, settings.fewshot_seed);
   for (const int64_t doc_id : planned.doc_ids) {
-    auto shots = picker.pick(planned.documents[static_cast<size_t>(doc_id)]);
+    const Json& document = planned.documents[static_cast<size_t>(doc_id)];
+    if (draws_twice) ASSAY_TRY(picker.pick(document));
+    auto shots = picker.pick(document);
     if (!shots.ok())
       return shots.status().with_context(fmt::format("{}, split {}", info.name, planned.stored.fewshot_split));
     planned.shots.push_back(std::move(*shots));
@@ -123,6 +143,7 @@ Json task_info_to_json(const TaskInfo& info) {
   json.set("description", info.description).set("target_delimiter", info.target_delimiter);
   json.set("fewshot_delimiter", info.fewshot_delimiter);
   json.set("output_type", request_kind_name(info.kind)).set("version", info.version);
+  if (!info.definition_sha256.empty()) json.set("definition_sha256", info.definition_sha256);
   Json metrics = Json::array();
   for (const MetricInfo& metric : info.metrics) {
     metrics.push_back(Json::object()
@@ -144,18 +165,46 @@ Json task_info_to_json(const TaskInfo& info) {
   return json;
 }
 
-Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, const DataLocations& locations) {
+namespace {
+
+// The few-shot pool of a task, and where it came from.
+Status load_shot_pool(const Task& task, const std::string& split, const std::string& named_split,
+                      const RunSettings& settings, const DataLocations& locations, LastSplit& last,
+                      PlannedTask& planned) {
+  const TaskInfo& info = task.info();
+  StoredTask& stored = planned.stored;
+  planned.shot_pool = named_split.empty() ? task.inline_shots() : std::vector<Json>();
+  if (!planned.shot_pool.empty()) {
+    stored.fewshot_split = "inline";
+    stored.fewshot_data_sha256 = sha256_hex(Json(Json::Array(planned.shot_pool)).dump());
+    return ok_status();
+  }
+  stored.fewshot_split = named_split.empty() ? info.shot_split() : named_split;
+  auto pool = load_documents(task, stored.fewshot_split, SplitRole::shots, settings, locations, last);
+  if (!pool.ok()) {
+    return pool.status().with_context(
+        fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
+  }
+  planned.shot_pool = std::move(pool->documents);
+  stored.fewshot_data_sha256 = pool->sha256;
+  if (stored.fewshot_split != split) add_label(stored.split_label, pool->label);
+  if (stored.fewshot_split != info.shot_split()) add_label(stored.split_label, "shots from " + stored.fewshot_split);
+  return ok_status();
+}
+
+Result<PlannedTask> plan_with(const Task& task, const RunSettings& settings, const DataLocations& locations,
+                              LastSplit& last) {
   const TaskInfo& info = task.info();
   PlannedTask planned;
   planned.task = &task;
   planned.asked = ask_context(settings);
   ASSAY_ASSIGN(std::string split, choice_for("--split", settings.split, info.name, info.group));
-  ASSAY_ASSIGN(std::string shot_split, choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
+  ASSAY_ASSIGN(const std::string named_shot_split,
+               choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
   if (split.empty()) split = info.eval_split();
-  if (shot_split.empty()) shot_split = info.shot_split();
 
   StoredTask& stored = planned.stored;
-  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, locations));
+  ASSAY_ASSIGN(Documents evaluated, load_documents(task, split, SplitRole::evaluated, settings, locations, last));
   planned.documents = std::move(evaluated.documents);
   stored.rows = static_cast<int64_t>(planned.documents.size());
   ASSAY_ASSIGN(planned.doc_ids, choose_rows(info, settings, stored.rows));
@@ -164,22 +213,8 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   add_label(stored.split_label, evaluated.label);
 
   if (stored.num_fewshot > 0) {
-    if (shot_split == split) {
-      planned.shot_pool = planned.documents;
-      stored.fewshot_data_sha256 = evaluated.sha256;
-    } else {
-      auto pool = load_documents(task, shot_split, locations);
-      if (!pool.ok()) {
-        return pool.status().with_context(
-            fmt::format("shots of {} (another split can be named with --fewshot-split)", info.name));
-      }
-      planned.shot_pool = std::move(pool->documents);
-      stored.fewshot_data_sha256 = pool->sha256;
-      add_label(stored.split_label, pool->label);
-    }
-    stored.fewshot_split = shot_split;
-    if (shot_split != info.shot_split()) add_label(stored.split_label, "shots from " + shot_split);
-    const bool same_split = info.fewshot_split == info.test_split || shot_split == split;
+    ASSAY_TRY(load_shot_pool(task, split, named_shot_split, settings, locations, last, planned));
+    const bool same_split = info.fewshot_split == info.test_split || stored.fewshot_split == split;
     ASSAY_TRY(draw_shots(planned, settings, same_split));
   } else {
     planned.shots.resize(planned.doc_ids.size());
@@ -201,6 +236,13 @@ Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, con
   return planned;
 }
 
+}  // namespace
+
+Result<PlannedTask> plan_task(const Task& task, const RunSettings& settings, const DataLocations& locations) {
+  LastSplit last;
+  return plan_with(task, settings, locations, last);
+}
+
 Result<std::vector<PlannedTask>> plan_run(const Registry& registry, const RunSettings& settings,
                                           const DataLocations& locations) {
   ASSAY_ASSIGN(const auto tasks, registry.expand(settings.tasks));
@@ -210,8 +252,12 @@ Result<std::vector<PlannedTask>> plan_run(const Registry& registry, const RunSet
     if (!known) return invalid_argument(fmt::format("--samples names '{}', which --tasks does not run", name));
   }
   std::vector<PlannedTask> planned;
+  LastSplit last;
+  std::string dataset;
   for (const Task* task : tasks) {
-    ASSAY_ASSIGN(PlannedTask one, plan_task(*task, settings, locations));
+    if (task->info().dataset != dataset) last.clear();
+    dataset = task->info().dataset;
+    ASSAY_ASSIGN(PlannedTask one, plan_with(*task, settings, locations, last));
     if (one.doc_ids.empty()) continue;
     planned.push_back(std::move(one));
   }
@@ -232,6 +278,8 @@ std::string plan_digest(const RunSettings& settings, const EngineInfo& model, co
                        .set("data", task.stored.data_sha256)
                        .set("fewshot_data", task.stored.fewshot_data_sha256)
                        .set("planned", task.stored.planned));
+    const std::string& definition = task.task->info().definition_sha256;
+    if (!definition.empty()) list.as_array().back().set("definition", definition);
   }
   json.set("tasks", std::move(list));
   return sha256_hex(json.dump());
@@ -254,7 +302,7 @@ Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const
   ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
   std::vector<Question> shots;
   for (const int64_t row : planned.shots[position]) {
-    auto shot = planned.task->ask_in(planned.shot_pool[static_cast<size_t>(row)], planned.asked);
+    auto shot = planned.task->ask_shot(planned.shot_pool[static_cast<size_t>(row)]);
     if (!shot.ok()) return shot.status().with_context(fmt::format("{} shot {}", planned.task->info().name, row));
     shots.push_back(std::move(*shot));
   }

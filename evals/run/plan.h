@@ -28,9 +28,11 @@ struct RunSettings {
   Json gen_kwargs = Json::object();  // until, max_gen_toks, temperature, top_p, top_k, min_p, do_sample, ...
   int64_t max_length = 0;            // 0: the model's
   uint64_t fewshot_seed = 1234;
-  uint64_t seed = 0;  // of sampled generations
-  std::string profile = "main";
+  uint64_t seed = 0;    // of sampled generations
   std::string now_utc;  // the "now" that chat templates see; "": the engine's fixed default
+
+  bool skip_bad_rows = false;           // leave out rows that fail the task's checks, instead of not starting
+  std::vector<std::string> task_files;  // absolute paths of the files that define some of the tasks
 
   Json to_json() const;
   static Result<RunSettings> from_json(const Json& json);

@@ -25,7 +25,8 @@ Progress::Progress(Clock& clock, bool enabled, bool terminal) : clock_(clock), e
 
 std::string Progress::line(const ProgressState& state) {
   std::string text = fmt::format("{}  {} {}/{}", state.model, state.task, state.task_done, state.task_total);
-  if (state.task_done > 0) text += fmt::format("  {:.1f} % ±{:.1f}", 100 * state.score, 100 * state.half_width);
+  if (state.task_done > 0 && state.has_score)
+    text += fmt::format("  {:.1f} % ±{:.1f}", 100 * state.score, 100 * state.half_width);
   text += fmt::format("  {}/{} items", with_thousands(state.items_done), with_thousands(state.items_total));
   if (state.tokens_per_s > 0)
     text += fmt::format("  {} tok/s  ETA {}", with_thousands(std::llround(state.tokens_per_s)), duration(state.eta_s));

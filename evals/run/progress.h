@@ -12,6 +12,7 @@ struct ProgressState {
   std::string model, task;
   int64_t items_done = 0, items_total = 0;  // of the whole run
   int64_t task_done = 0, task_total = 0;
+  bool has_score = true;
   double score = 0, half_width = 0;           // of the current task's primary metric
   int64_t tokens_done = 0, tokens_total = 0;  // computed, and expected for what is left
   double tokens_per_s = 0, eta_s = 0;

@@ -15,7 +15,9 @@
 #include "engine/base/text_util.h"
 #include "engine/base/threads.h"
 #include "evals/prompt/few_shot.h"
+#include "evals/prompt/rolling.h"
 #include "evals/run/grading.h"
+#include "evals/stats/estimate.h"
 
 namespace assay {
 namespace {
@@ -147,8 +149,18 @@ class Runner {
   Status load_running_score(size_t t) {
     running_.emplace_back();
     ASSAY_ASSIGN(const StoredScores scores, store_.scores(run_.id, run_.tasks[t].id, run_.tasks[t].primary_metric));
+    if (!shows_score(t)) return ok_status();
     for (const double value : scores.values) running_[t].add(value);
     return ok_status();
+  }
+
+  // A perplexity is no mean of its samples' values.
+  bool shows_score(size_t t) const {
+    const std::string& primary = tasks_[t].stored.primary_metric;
+    for (const MetricInfo& metric : tasks_[t].task->info().metrics) {
+      if (starts_with(primary, metric.name + ",")) return is_share(metric.aggregation);
+    }
+    return true;
   }
 
   Status ask_everything() {
@@ -182,9 +194,10 @@ class Runner {
   }
 
   Result<Tokens> encode(std::string_view text) const {
-    // The template or the task may have written BOS itself; it must not be doubled.
+    // The template or the task may have written BOS itself; it must not be doubled. In April 2025 none was ever added.
     const std::string& bos = client_.info().bos_text;
-    return client_.encode(text, bos.empty() || !starts_with(text, bos));
+    const bool wanted = settings_.prompt.profile == Profile::main;
+    return client_.encode(text, wanted && (bos.empty() || !starts_with(text, bos)));
   }
 
   int64_t max_length() const {
@@ -214,6 +227,7 @@ class Runner {
     };
     ASSAY_ASSIGN(const PromptTexts texts, prompt_of(planned, work.position, settings_, chat));
     if (info.kind == RequestKind::generate_until) return prepare_generation(work.task, texts, prepared);
+    if (info.kind == RequestKind::loglikelihood_rolling) return prepare_rolling(texts.contexts[0], prepared);
     return prepare_loglikelihoods(texts, prepared);
   }
 
@@ -237,9 +251,29 @@ class Runner {
     return ok_status();
   }
 
-  Status prepare_loglikelihoods(const PromptTexts& texts, PreparedItem& prepared) const {
+  // What stands before a text that has no context.
+  TokenId prefix_token() const {
     const EngineInfo& model = client_.info();
-    const TokenId prefix = model.bos_token ? *model.bos_token : model.eos_tokens.empty() ? 0 : model.eos_tokens[0];
+    return model.bos_token ? *model.bos_token : model.eos_tokens.empty() ? 0 : model.eos_tokens[0];
+  }
+
+  // One stored request for the text, one question to the model a window.
+  Status prepare_rolling(const std::string& text, PreparedItem& prepared) const {
+    ASSAY_ASSIGN(const Tokens tokens, encode(text));
+    if (tokens.empty()) return bad_data("the text has no tokens, so there is nothing to score");
+    StoredRequest request;
+    request.context = text;
+    request.continuation_tokens = static_cast<int32_t>(tokens.size());
+    prepared.item->stored.requests.push_back(std::move(request));
+    for (TokenPair& window : rolling_windows(tokens, prefix_token(), max_length())) {
+      prepared.loglikelihoods.push_back(
+          {std::make_shared<const Tokens>(std::move(window.context)), std::move(window.continuation)});
+    }
+    return ok_status();
+  }
+
+  Status prepare_loglikelihoods(const PromptTexts& texts, PreparedItem& prepared) const {
+    const TokenId prefix = prefix_token();
     SharedTokens last_context;
     for (size_t i = 0; i < texts.num_requests(); ++i) {
       const std::string& continuation =
@@ -370,7 +404,8 @@ class Runner {
     ++running.done;
     ++items_done_;
     for (const MetricValue& metric : item->stored.score.metrics) {
-      if (metric.name + "," + metric.filter == planned.stored.primary_metric) running.add(metric.value);
+      if (metric.name + "," + metric.filter == planned.stored.primary_metric && shows_score(item->task))
+        running.add(metric.value);
     }
     newest_task_ = item->task;
     finished_[item->task].push_back(std::move(item->stored));
@@ -409,6 +444,7 @@ class Runner {
     state.items_total = items_total_;
     state.task_done = running.done;
     state.task_total = tasks_[newest_task_].stored.planned;
+    state.has_score = running.count > 0;
     state.score = running.mean();
     state.half_width = running.half_width();
     state.tokens_done = stats.tokens_computed;

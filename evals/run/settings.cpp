@@ -44,7 +44,10 @@ Json RunSettings::to_json() const {
   json.set("gen_kwargs", gen_kwargs);
   json.set("max_length", max_length);
   json.set("fewshot_seed", static_cast<int64_t>(fewshot_seed)).set("seed", static_cast<int64_t>(seed));
-  json.set("profile", profile).set("now_utc", now_utc);
+  json.set("profile", profile_name(prompt.profile)).set("now_utc", now_utc);
+  // Written only where used: runs that were stored without them keep their digest.
+  if (skip_bad_rows) json.set("skip_bad_rows", true);
+  if (!task_files.empty()) json.set("task_files", strings_to_json(task_files));
   return json;
 }
 
@@ -73,8 +76,17 @@ Result<RunSettings> RunSettings::from_json(const Json& json) {
   ASSAY_ASSIGN(const int64_t seed, root.get_int("seed"));
   settings.fewshot_seed = static_cast<uint64_t>(fewshot_seed);
   settings.seed = static_cast<uint64_t>(seed);
-  ASSAY_ASSIGN(settings.profile, root.get_string("profile"));
+  ASSAY_ASSIGN(const std::string profile, root.get_string("profile"));
+  ASSAY_ASSIGN(settings.prompt.profile, parse_profile(profile));
   ASSAY_ASSIGN(settings.now_utc, root.get_string("now_utc"));
+  ASSAY_ASSIGN(settings.skip_bad_rows, root.bool_or("skip_bad_rows", false));
+  if (const auto files = root.find("task_files")) {
+    ASSAY_ASSIGN(const auto paths, files->items());
+    for (const JsonField& path : paths) {
+      ASSAY_ASSIGN(std::string text, path.as_string());
+      settings.task_files.push_back(std::move(text));
+    }
+  }
   return settings;
 }
 

@@ -93,7 +93,7 @@ void Grader::grade_all(std::span<const GradeRequest> requests,
 }
 
 Result<std::vector<ReferenceAnswer>> Grader::answers(const std::string& program, const std::string& entry_point,
-                                            std::span<const Call> calls, const GradeLimits& limits) {
+                                                     std::span<const Call> calls, const GradeLimits& limits) {
   std::vector<ReferenceAnswer> answers;
   GradeRequest request;
   request.program = program;

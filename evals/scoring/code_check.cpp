@@ -123,9 +123,9 @@ std::string reason(std::string_view set, const GradeResult& result) {
 
 }  // namespace
 
-CodeRules code_rules(std::string_view profile) {
+CodeRules code_rules(Profile profile) {
   CodeRules rules;
-  if (profile != "card-2025-04") return rules;
+  if (profile != Profile::card_2025_04) return rules;
   rules.min_limit_s = 1;
   rules.wall_factor = 1;
   rules.lose_find_zero = true;

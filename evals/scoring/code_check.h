@@ -21,7 +21,7 @@ class ProgramRunner {
   // What a program of ours prints; it may read hostile text, never run it.
   virtual Result<std::string> output_of(const std::string& program) = 0;
   virtual Result<std::vector<ReferenceAnswer>> answers(const std::string& program, const std::string& entry_point,
-                                              const std::vector<Call>& calls, const GradeLimits& limits) = 0;
+                                                       const std::vector<Call>& calls, const GradeLimits& limits) = 0;
   virtual GradeResult grade(const GradeRequest& request) = 0;
   virtual int num_workers() const = 0;
   virtual const std::string& isolation() const = 0;
@@ -31,7 +31,7 @@ class ProgramRunner {
 // Opens the sandbox. Errors: unavailable naming the layer that is missing and what to do.
 Result<std::unique_ptr<ProgramRunner>> open_program_runner(const SandboxOptions& options);
 
-// Where protocols differ: "main" follows evalplus as it is today, "card-2025-04" the fork behind the reference card.
+// Where protocols differ: main follows evalplus as it is today, card_2025_04 the fork behind the reference card.
 struct CodeRules {
   double min_limit_s = 4;       // a call may take this long,
   double limit_factor = 4;      // or this many times the reference's time
@@ -40,7 +40,7 @@ struct CodeRules {
   bool lose_find_zero = false;  // HumanEval/32 can never pass
   bool fall_back = true;        // the sanitizer answers with the whole block where it finds no definition
 };
-CodeRules code_rules(std::string_view profile);
+CodeRules code_rules(Profile profile);
 
 // What became of one completion.
 struct ProgramVerdict {

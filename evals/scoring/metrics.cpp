@@ -88,6 +88,41 @@ Score judge_multiple_choice(const TaskInfo& task, const Question& question,
   return score;
 }
 
+Score judge_loglikelihood(const TaskInfo& task, const std::vector<Loglikelihood>& loglikelihoods) {
+  if (loglikelihoods.size() != 1) return failed(fmt::format("1 target, but {} loglikelihoods", loglikelihoods.size()));
+  const Loglikelihood& answer = loglikelihoods[0];
+  if (std::isnan(answer.sum)) return failed("the loglikelihood is not a number");
+  Score score;
+  for (const MetricInfo& metric : task.metrics) {
+    if (metric.name == "acc") score.metrics.push_back({metric.name, "none", answer.is_greedy ? 1.0 : 0.0});
+    if (metric.name == "perplexity") score.metrics.push_back({metric.name, "none", answer.sum});
+  }
+  return score;
+}
+
+int64_t count_words(std::string_view text) {
+  int64_t words = 1;
+  bool in_space = false;
+  for (size_t i = 0; i < text.size();) {
+    const bool space = is_unicode_space(next_code_point(text, i));
+    words += space && !in_space;
+    in_space = space;
+  }
+  return words;
+}
+
+Score judge_rolling(const TaskInfo& task, const std::vector<Loglikelihood>& windows, int64_t words, int64_t bytes) {
+  double sum = 0;
+  for (const Loglikelihood& window : windows) sum += window.sum;
+  if (windows.empty() || std::isnan(sum)) return failed("the text's loglikelihood is not a number");
+  Score score;
+  for (const MetricInfo& metric : task.metrics) {
+    const int64_t weight = metric.name == "word_perplexity" ? words : bytes;
+    score.metrics.push_back({metric.name, "none", sum, static_cast<double>(weight)});
+  }
+  return score;
+}
+
 Score judge_generation(const TaskInfo& task, const Question& question, std::string_view text) {
   Score score;
   bool found = false;
@@ -112,7 +147,9 @@ Score Task::judge(const Sample& sample, const Response& response) const {
     if (response.completions.empty()) return failed("no completion came back");
     return judge_generation(info_, sample.question, response.completions[0].text);
   }
-  return failed(fmt::format("{} does not say how {} answers are judged", info_.name, request_kind_name(info_.kind)));
+  if (info_.kind == RequestKind::loglikelihood) return judge_loglikelihood(info_, response.loglikelihoods);
+  const std::string& text = sample.question.target;
+  return judge_rolling(info_, response.loglikelihoods, count_words(text), static_cast<int64_t>(text.size()));
 }
 
 }  // namespace assay

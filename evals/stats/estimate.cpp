@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "engine/base/check.h"
+
 namespace assay {
 namespace {
 
@@ -27,6 +29,47 @@ Estimate estimate_mean(const std::vector<double>& values) {
   for (const double value : values) squares += (value - estimate.mean) * (value - estimate.mean);
   estimate.standard_error = std::sqrt(squares / (n - 1)) / std::sqrt(n);
   return with_half_width(estimate);
+}
+
+bool is_share(std::string_view aggregation) { return aggregation == "mean" || aggregation == "weighted_mean"; }
+
+namespace {
+
+std::vector<double> linearized_shares(const std::vector<double>& values, const std::vector<double>& weights) {
+  double sum = 0, total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sum += values[i] * weights[i];
+    total += weights[i];
+  }
+  if (total <= 0) return values;
+  const double mean = sum / total, mean_weight = total / static_cast<double>(values.size());
+  std::vector<double> influence;
+  for (size_t i = 0; i < values.size(); ++i) influence.push_back(mean + weights[i] * (values[i] - mean) / mean_weight);
+  return influence;
+}
+
+}  // namespace
+
+std::vector<double> linearized(const std::vector<double>& values, const std::vector<double>& weights,
+                               std::string_view aggregation) {
+  if (aggregation == "mean" || values.empty()) return values;
+  const bool weighted = aggregation != "perplexity";
+  ASSAY_CHECK(!weighted || weights.size() == values.size());
+  if (aggregation == "weighted_mean") return linearized_shares(values, weights);
+  const auto weight = [&](size_t i) { return weighted ? weights[i] : 1.0; };
+  double sum = 0, total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sum += values[i];
+    total += weight(i);
+  }
+  const double mean = sum / total, mean_weight = total / static_cast<double>(values.size());
+  const bool bits = aggregation == "bits_per_byte";
+  const double result = bits ? -mean / std::log(2.0) : std::exp(-mean);
+  const double slope = bits ? -1 / std::log(2.0) : -result;
+  std::vector<double> influence;
+  for (size_t i = 0; i < values.size(); ++i)
+    influence.push_back(result + slope * (values[i] - mean * weight(i)) / mean_weight);
+  return influence;
 }
 
 Estimate pool_by_size(const std::vector<Estimate>& leaves) {

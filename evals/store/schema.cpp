@@ -16,7 +16,7 @@ namespace {
 // Texts and documents are stored once, compressed with zstd, found by the SHA-256 of their bytes. Scores are clustered
 // by task and metric, so that one metric of a million answers is one range scan. The v_ views are the public SQL
 // surface.
-constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
+constexpr std::array<std::string_view, 2> kMigrations = {R"sql(
 CREATE TABLE models (
   id INTEGER PRIMARY KEY,
   sha256 TEXT NOT NULL UNIQUE,
@@ -135,6 +135,10 @@ CREATE VIEW v_scores AS
 CREATE VIEW v_items AS
   SELECT tasks.run_id AS run, tasks.name AS task, items.doc_id, documents.sha256 AS document_sha256, items.target, items.outcome, items.reason
   FROM items JOIN tasks ON tasks.id = items.task_id JOIN documents ON documents.id = items.document_id;
+)sql",
+                                                         // Words or bytes behind a perplexity.
+                                                         R"sql(
+ALTER TABLE scores ADD COLUMN weight REAL NOT NULL DEFAULT 0;
 )sql"};
 
 // WAL keeps its index in shared memory, which network file systems cannot share.

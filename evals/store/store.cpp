@@ -69,7 +69,7 @@ Result<ItemWriter> prepare_item_writer(SqliteDb& db) {
   ASSAY_ASSIGN(auto add_request, prepare("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_loglikelihood, prepare("INSERT INTO loglikelihoods VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_completion, prepare("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)"));
-  ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores VALUES (?, ?, ?, ?)"));
+  ASSAY_ASSIGN(auto add_score, prepare("INSERT INTO scores VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_extracted, prepare("INSERT INTO extracted VALUES (?, ?, ?)"));
   return ItemWriter{std::move(find_item),         std::move(delete_item),    std::move(delete_scores),
                     std::move(find_document),     std::move(add_document),   std::move(find_text),
@@ -243,7 +243,7 @@ class SqliteStore final : public Store {
     ASSAY_TRY(check_task(run, task_id));
     ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
                                   db_,
-                                  "SELECT scores.doc_id, documents.sha256, scores.value FROM scores "
+                                  "SELECT scores.doc_id, documents.sha256, scores.value, scores.weight FROM scores "
                                   "JOIN items ON items.task_id = scores.task_id AND items.doc_id = scores.doc_id "
                                   "JOIN documents ON documents.id = items.document_id "
                                   "WHERE scores.task_id = ? AND scores.metric = ? ORDER BY scores.doc_id"));
@@ -255,6 +255,7 @@ class SqliteStore final : public Store {
       scores.doc_ids.push_back(select.column_int(0));
       scores.doc_hashes.push_back(select.column_text(1));
       scores.values.push_back(select.column_real(2));
+      scores.weights.push_back(select.column_real(3));
     }
   }
 
@@ -412,8 +413,8 @@ class SqliteStore final : public Store {
     ASSAY_TRY(add_requests(item_id, item));
     ASSAY_TRY(add_responses(item_id, item));
     for (const MetricValue& metric : item.score.metrics) {
-      ASSAY_TRY(
-          w.add_score.bind(task_id).bind(metric.name + "," + metric.filter).bind(item.doc_id).bind(metric.value).run());
+      w.add_score.bind(task_id).bind(metric.name + "," + metric.filter).bind(item.doc_id);
+      ASSAY_TRY(w.add_score.bind(metric.value).bind(metric.weight).run());
     }
     for (const Extracted& extracted : item.score.extracted) {
       ASSAY_TRY(w.add_extracted.bind(item_id).bind(extracted.filter).bind(extracted.text).run());
@@ -513,15 +514,16 @@ class SqliteStore final : public Store {
   }
 
   Status read_scores(int64_t task_id, int64_t item_id, StoredItem& item) {
-    ASSAY_ASSIGN(auto metrics,
-                 SqliteStatement::prepare(db_, "SELECT metric, value FROM scores WHERE task_id = ? AND doc_id = ?"));
+    ASSAY_ASSIGN(auto metrics, SqliteStatement::prepare(
+                                   db_, "SELECT metric, value, weight FROM scores WHERE task_id = ? AND doc_id = ?"));
     metrics.bind(task_id).bind(item.doc_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, metrics.step());
       if (!more) break;
       const std::string key = metrics.column_text(0);
       const size_t comma = key.find(',');
-      item.score.metrics.push_back({key.substr(0, comma), key.substr(comma + 1), metrics.column_real(1)});
+      item.score.metrics.push_back(
+          {key.substr(0, comma), key.substr(comma + 1), metrics.column_real(1), metrics.column_real(2)});
     }
     ASSAY_ASSIGN(auto extracted,
                  SqliteStatement::prepare(db_, "SELECT filter, text FROM extracted WHERE item_id = ? ORDER BY filter"));

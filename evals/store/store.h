@@ -76,6 +76,7 @@ struct StoredScores {
   std::vector<int64_t> doc_ids;
   std::vector<std::string> doc_hashes;  // SHA-256 of the document's JSON: what runs are paired by
   std::vector<double> values;
+  std::vector<double> weights;  // MetricValue::weight of each
 };
 
 struct OutcomeCounts {

@@ -57,6 +57,7 @@ struct MetricValue {
   std::string name;    // "acc", "acc_norm", "exact_match"
   std::string filter;  // "none", "strict-match", "flexible-extract"
   double value = 0;
+  double weight = 0;  // words or bytes that a weighted mean counts; 0 where every sample counts the same
 };
 
 struct Extracted {

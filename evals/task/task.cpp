@@ -47,6 +47,6 @@ Result<CodeProblem> Task::code_problem(const Json&, const AskContext&) const {
   return internal_error(info_.name + " does not ask for programs");
 }
 
-Status Task::prepare(std::vector<Json>&) const { return ok_status(); }
+Status Task::prepare(std::vector<Json>&, SplitRole) const { return ok_status(); }
 
 }  // namespace assay

@@ -9,6 +9,7 @@
 #include "engine/base/json.h"
 #include "engine/base/status.h"
 #include "evals/task/code_problem.h"
+#include "evals/task/profile.h"
 #include "evals/task/sample.h"
 
 namespace assay {
@@ -37,7 +38,7 @@ struct ExactMatch {
 struct MetricInfo {
   std::string name;  // "acc"
   bool higher_is_better = true;
-  std::string aggregation = "mean";  // "mean", "perplexity", "word_perplexity", ...
+  std::string aggregation = "mean";  // "mean", "perplexity", "weighted_perplexity", "bits_per_byte", "weighted_mean"
 };
 
 struct GenerationSettings {
@@ -72,6 +73,8 @@ struct TaskInfo {
   ExactMatch exact_match;
   std::vector<MetricInfo> metrics;
   std::string primary_metric;  // "acc_norm,none": what recovery tables show
+  std::string id_column;       // a document's own id, "" where it has none; no two rows may share one
+  std::string definition_file, definition_sha256;  // of a task that a file defines; "" for those built in
 
   // test if defined, else validation.
   const std::string& eval_split() const { return test_split.empty() ? validation_split : test_split; }
@@ -85,9 +88,12 @@ Result<Json> select_columns(const Json& row, std::initializer_list<std::string_v
 
 // What a question may depend on besides its document.
 struct AskContext {
-  bool in_chat = false;          // asked through a chat template
-  std::string profile = "main";  // "main", "card-2025-04": whose protocol is followed where they differ
+  bool in_chat = false;             // asked through a chat template
+  Profile profile = Profile::main;  // whose protocol is followed where they differ
 };
+
+// What a split is loaded for.
+enum class SplitRole : uint8_t { evaluated, shots };
 
 // A benchmark: what to load, how to ask, how to judge. Implementations hold no state beyond their TaskInfo and are
 // thread-safe. The default to_document, prepare and judge serve most tasks.
@@ -100,10 +106,14 @@ class Task {
   // A source file's row as a document with the Hub's columns. `layout` says how the source lays rows out (a manifest's
   // word: "hub" for rows that are documents already). Errors name the missing field.
   virtual Result<Json> to_document(const Json& row, std::string_view layout) const;
-  // Changes a whole split once after loading (lm-eval's process_docs with a shared random stream).
-  virtual Status prepare(std::vector<Json>& documents) const;
+  // Changes a whole split once after loading (lm-eval's process_docs): adds columns, drops rows, joins them.
+  virtual Status prepare(std::vector<Json>& documents, SplitRole role) const;
   // The question in a document. Errors: bad_data naming the field and the value.
   virtual Result<Question> ask(const Json& document) const = 0;
+  // The same document as a worked example; the default is ask().
+  virtual Result<Question> ask_shot(const Json& document) const { return ask(document); }
+  // Worked examples that come with the task instead of a split; then they are the few-shot pool.
+  virtual std::vector<Json> inline_shots() const { return {}; }
   // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default
   // judges multiple choice and generation; it lives in evals/scoring, the room above this one.
   virtual Score judge(const Sample& sample, const Response& response) const;

@@ -15,6 +15,7 @@
 #include "engine/formats/safetensors.h"
 #include "tests/support/recorded.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay {
@@ -41,7 +42,7 @@ class Model {
   }
 
  private:
-  testing::TemporaryFolder folder_;
+  testing::TempFolder folder_;
 };
 
 EngineOptions options_for(const Path& path) {
@@ -406,7 +407,7 @@ TEST_CASE("log-probabilities of the recorded checkpoints agree with Transformers
     return;
   }
   const Path models = *folder / "oracle/model/model";
-  const testing::TemporaryFolder home;
+  const testing::TempFolder home;
   ::setenv("ASSAY_HOME", home.path().c_str(), 1);
   const std::pair<const char*, const char*> variants[] = {{"bf16", "none"},
                                                           {"w4a16_gptq", "w4a16 int4 group 128 symmetric"},

@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
+#include <cmath>
 #include <fstream>
+#include <iterator>
 
 #include "evals/run/runner.h"
 #include "reports/export_lm_eval.h"
@@ -112,6 +115,47 @@ TEST_CASE("runs that asked different questions are not compared unless forced, a
   const RecoveryReport forced = compare_runs(*runs.store, runs.baseline, other, runs.registry, false, true).value();
   CHECK_FALSE(forced.warnings.empty());
   CHECK(forced.rows[0].comparison.count == 30);
+}
+
+TEST_CASE("a perplexity is aggregated over all words, shown as it is, and left out of the average") {
+  TwoRuns runs;
+  runs.registry.add(std::make_unique<ToyRollingTask>("toy_pages"));
+  runs.tasks.push_back(plan_rolling(*runs.registry.find_task("toy_pages"), 8));
+  const RunId before = runs.run("none"), after = runs.run("w4a16");
+  const RunView view = view_run(*runs.store, before, runs.registry).value();
+  const TaskView& pages = view.tasks.back();
+  REQUIRE(pages.name == "toy_pages");
+  const StoredScores scores = runs.store->scores(before, view.run.tasks.back().id, "word_perplexity,none").value();
+  double sum = 0, words = 0;
+  for (size_t i = 0; i < scores.values.size(); ++i) {
+    sum += scores.values[i];
+    words += scores.weights[i];
+  }
+  for (const MetricView& metric : pages.metrics) {
+    CHECK_FALSE(metric.share);
+    if (metric.key == "word_perplexity,none") CHECK(metric.estimate.mean == doctest::Approx(std::exp(-sum / words)));
+  }
+  const RecoveryReport report = compare_runs(*runs.store, before, after, runs.registry, false, false).value();
+  REQUIRE(report.rows.size() == 2);  // the group and the pages; one share alone has no average
+  CHECK(report.rows[1].comparison.recovery == doctest::Approx(1));
+  CHECK_FALSE(report.rows[1].share);
+  CHECK(print_terminal(recovery_table(report), false).find(fmt::format("{:.4f}", std::exp(-sum / words))) !=
+        std::string::npos);
+
+  const auto files = export_lm_eval(*runs.store, before, runs.registry, runs.folder / "rolled", true).value();
+  std::ifstream samples(files[2]);
+  std::string line;
+  REQUIRE(std::getline(samples, line));
+  const Json json = Json::parse(line, "line").value();
+  const Json& argument = *json.find("arguments")->find("gen_args_0");
+  CHECK(argument.size() == 1);
+  CHECK(argument.find("arg_0")->as_string() == json.find("doc")->find("page")->as_string());
+  CHECK(json.find("resps")->as_array()[0].as_array()[0].is_string());
+  CHECK(json.find("word_perplexity")->as_array()[0].as_real() == scores.values[0]);
+  CHECK(json.find("word_perplexity")->as_array()[1].as_int() == static_cast<int64_t>(scores.weights[0]));
+  std::ifstream results(files[3]);
+  const std::string text((std::istreambuf_iterator<char>(results)), std::istreambuf_iterator<char>());
+  CHECK(text.find("\"word_perplexity_stderr,none\": \"N/A\"") != std::string::npos);
 }
 
 TEST_CASE("an export holds lm-eval's files with one line a document") {

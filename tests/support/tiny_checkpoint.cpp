@@ -333,15 +333,4 @@ Result<Path> write_tiny_checkpoint(const Path& dir, const TinyModel& model) {
   return dir;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "assay-test-XXXXXX").string();
-  ASSAY_CHECK(mkdtemp(pattern.data()) != nullptr);
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 }  // namespace assay::testing

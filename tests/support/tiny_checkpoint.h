@@ -49,17 +49,4 @@ inline constexpr int32_t kTinyFirstByte = 4;  // byte b is token 4 + b
 // weights into `dir`, which is created. The same TinyModel gives the same bytes everywhere. Returns `dir`.
 Result<Path> write_tiny_checkpoint(const Path& dir, const TinyModel& model = {});
 
-// A folder that is removed, with all in it, when the object dies.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const Path& path() const { return path_; }
-
- private:
-  Path path_;
-};
-
 }  // namespace assay::testing

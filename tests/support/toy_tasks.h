@@ -34,6 +34,48 @@ class ToyChoiceTask final : public Task {
   }
 };
 
+// Texts to roll over: documents {"page"}.
+class ToyRollingTask final : public Task {
+ public:
+  static TaskInfo make_info(const std::string& name) {
+    TaskInfo info;
+    info.name = info.alias = name;
+    info.version = "1.0";
+    info.dataset = "toy";
+    info.validation_split = "validation";
+    info.kind = RequestKind::loglikelihood_rolling;
+    info.metrics = {{"word_perplexity", false, "weighted_perplexity"}, {"bits_per_byte", false, "bits_per_byte"}};
+    info.primary_metric = "word_perplexity,none";
+    return info;
+  }
+  explicit ToyRollingTask(const std::string& name) : Task(make_info(name)) {}
+  Result<Question> ask(const Json& document) const override {
+    return Question{.target = document.find("page")->as_string()};
+  }
+};
+
+// `count` texts of growing length.
+inline PlannedTask plan_rolling(const Task& task, int64_t count) {
+  PlannedTask planned;
+  planned.task = &task;
+  std::string page = "it was";
+  for (int64_t i = 0; i < count; ++i) {
+    page += " and then number " + std::to_string(i);
+    planned.documents.push_back(Json::object().set("page", page));
+    planned.doc_ids.push_back(i);
+    planned.shots.emplace_back();
+  }
+  planned.stored.name = planned.stored.alias = task.info().name;
+  planned.stored.version = "1.0";
+  planned.stored.info = task_info_to_json(task.info());
+  planned.stored.primary_metric = task.info().primary_metric;
+  planned.stored.higher_is_better = false;
+  planned.stored.split = "validation";
+  planned.stored.data_sha256 = "toy";
+  planned.stored.rows = planned.stored.planned = count;
+  return planned;
+}
+
 // `count` documents, all different.
 inline PlannedTask plan_toy(const Task& task, int64_t count) {
   PlannedTask planned;

@@ -36,7 +36,7 @@ inline Json document_of(const std::string& task, std::string_view row, std::stri
   Result<Json> document = task_named(task).to_document(parsed(row), layout);
   REQUIRE_MESSAGE(document.ok(), document.status().message());
   std::vector<Json> documents = {std::move(document).value()};
-  REQUIRE(task_named(task).prepare(documents).ok());
+  REQUIRE(task_named(task).prepare(documents, SplitRole::evaluated).ok());
   return documents[0];
 }
 

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "tests/support/memory_files.h"
+#include "tests/support/temp_folder.h"
 
 namespace assay {
 namespace {
@@ -18,14 +19,14 @@ namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
 // A fresh folder, removed with everything in it.
-class TemporaryFolder {
+class TempFolder {
  public:
-  TemporaryFolder() {
+  TempFolder() {
     std::string name = (fs::temp_directory_path() / "assay-file-XXXXXX").string();
     REQUIRE(::mkdtemp(name.data()) != nullptr);
     path_ = name;
   }
-  ~TemporaryFolder() {
+  ~TempFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
@@ -55,7 +56,7 @@ class ScopedVariable {
 void write_plain(const Path& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
 
 TEST_CASE("a mapped file shows the bytes of the file") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_plain(folder / "a", std::string("one\0two", 7));
   const Result<MappedFile> file = MappedFile::open(folder / "a");
   REQUIRE(file.ok());
@@ -66,7 +67,7 @@ TEST_CASE("a mapped file shows the bytes of the file") {
 }
 
 TEST_CASE("an empty file maps to no bytes") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_plain(folder / "empty", "");
   const Result<MappedFile> file = MappedFile::open(folder / "empty");
   REQUIRE(file.ok());
@@ -75,7 +76,7 @@ TEST_CASE("an empty file maps to no bytes") {
 }
 
 TEST_CASE("a mapping keeps its address when it is moved and outlives the file's name") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_plain(folder / "a", "first");
   write_plain(folder / "b", "second");
   MappedFile a = *MappedFile::open(folder / "a");
@@ -89,7 +90,7 @@ TEST_CASE("a mapping keeps its address when it is moved and outlives the file's 
 }
 
 TEST_CASE("dropped pages read back the same") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   std::string bytes(50'000, ' ');
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31);
   write_plain(folder / "a", bytes);
@@ -104,7 +105,7 @@ TEST_CASE("dropped pages read back the same") {
 }
 
 TEST_CASE("what cannot be mapped or read is refused with its path") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_plain(folder / "plain", "x");
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
   const struct {
@@ -127,7 +128,7 @@ TEST_CASE("what cannot be mapped or read is refused with its path") {
 }
 
 TEST_CASE("a file is read whole, up to the bound") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   for (const size_t size : {size_t{0}, size_t{1}, size_t{4095}, size_t{4096}, size_t{100'000}}) {
     const std::string bytes(size, 'r');
     write_plain(folder / "a", bytes);
@@ -144,7 +145,7 @@ TEST_CASE("a file of the kernel, whose size is not known, is read to its end") {
 }
 
 TEST_CASE("an atomic write leaves the new bytes and nothing else") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   REQUIRE(real_files().write_atomic(folder / "a", "old").ok());
   REQUIRE(real_files().write_atomic(folder / "a", "new").ok());
   CHECK(*real_files().read(folder / "a") == "new");
@@ -152,7 +153,7 @@ TEST_CASE("an atomic write leaves the new bytes and nothing else") {
 }
 
 TEST_CASE("an atomic write may use a name of the longest length, and one without a folder") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string longest(255, 'n');
   CHECK(real_files().write_atomic(folder.path() / longest, "x").ok());
   CHECK(folder.names() == Names{longest});
@@ -165,7 +166,7 @@ TEST_CASE("an atomic write may use a name of the longest length, and one without
 }
 
 TEST_CASE("a write that cannot be finished leaves no file behind") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   fs::create_directory(folder / "taken");
   write_plain(folder / "taken" / "inside", "x");
   CHECK_FALSE(real_files().write_atomic(folder / "taken", "bytes").ok());
@@ -175,7 +176,7 @@ TEST_CASE("a write that cannot be finished leaves no file behind") {
 }
 
 TEST_CASE("a full disk keeps the old file and removes the unfinished one") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   REQUIRE(real_files().write_atomic(folder / "a", "old").ok());
   rlimit saved = {};
   ::getrlimit(RLIMIT_FSIZE, &saved);
@@ -191,7 +192,7 @@ TEST_CASE("a full disk keeps the old file and removes the unfinished one") {
 }
 
 TEST_CASE("a file written in pieces appears only by commit") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   AtomicFileWriter writer = *AtomicFileWriter::create(folder / "big");
   REQUIRE(writer.write("hello ").ok());
   CHECK_FALSE(real_files().exists(folder / "big"));
@@ -204,7 +205,7 @@ TEST_CASE("a file written in pieces appears only by commit") {
 }
 
 TEST_CASE("a writer that goes away before commit takes its file with it") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     AtomicFileWriter first = *AtomicFileWriter::create(folder / "a");
     AtomicFileWriter second = *AtomicFileWriter::create(folder / "a");
@@ -217,7 +218,7 @@ TEST_CASE("a writer that goes away before commit takes its file with it") {
 }
 
 TEST_CASE("folders are made, listed, renamed and removed") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   Files& files = real_files();
   REQUIRE(files.create_directories(folder / "x" / "y").ok());
   REQUIRE(files.create_directories(folder / "x" / "y").ok());
@@ -254,7 +255,7 @@ TEST_CASE("ASSAY_HOME moves both folders, then XDG, then the home folder decides
 
 TEST_CASE("files in memory behave as the real ones do") {
   testing::MemoryFiles memory;
-  const TemporaryFolder folder;
+  const TempFolder folder;
   for (Files* files : {static_cast<Files*>(&memory), &real_files()}) {
     const Path root = files == &memory ? Path("/m") : folder / "m";
     CHECK(files->write_atomic(root / "a", "x").code() == Code::not_found);

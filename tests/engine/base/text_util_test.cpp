@@ -299,6 +299,16 @@ TEST_CASE("a real is the whole text or nothing") {
   }
 }
 
+TEST_CASE("a text is in capitals, or in small letters, when every cased character is") {
+  CHECK(py_isupper("ABC 1! \u00c9\u2160"));
+  CHECK_FALSE(py_isupper("ABc"));
+  CHECK_FALSE(py_isupper("12"));
+  CHECK_FALSE(py_isupper("A\u01c5"));  // a title-case letter is neither
+  CHECK(py_islower("abc \u00df\u00aa\u24d0"));
+  CHECK_FALSE(py_islower("abC"));
+  CHECK_FALSE(py_islower(""));
+}
+
 TEST_CASE("the nearest name is offered when it is near enough") {
   const Texts tasks = {"gsm8k", "mmlu", "hellaswag", "arc_easy"};
   CHECK(nearest("helaswag", tasks) == "hellaswag");

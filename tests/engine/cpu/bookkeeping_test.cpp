@@ -14,6 +14,7 @@
 #include "engine/cpu/logits.h"
 #include "engine/cpu/team.h"
 #include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
@@ -156,7 +157,7 @@ TEST_CASE("top_logprobs come in falling order, ties by id, and never more than t
 }
 
 TEST_CASE("only pages of read-only file mappings are released") {
-  assay::testing::TemporaryFolder folder;
+  assay::testing::TempFolder folder;
   const Path path = folder.path() / "pages";
   std::ofstream(path) << std::string(1 << 16, 'x');
   const MappedFile file = MappedFile::open(path).value();

@@ -14,6 +14,7 @@
 #include "tests/engine/backend_contract.h"
 #include "tests/support/near.h"
 #include "tests/support/reference_ops.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
@@ -25,7 +26,7 @@ using cpu::InstructionSet;
 
 // An opened tiny model, quantized when a group size is given (-1: dense).
 struct Loaded {
-  TemporaryFolder folder;
+  TempFolder folder;
   std::unique_ptr<Checkpoint> checkpoint;
   ModelConfig config;
   ModelWeights weights;

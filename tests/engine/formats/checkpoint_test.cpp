@@ -5,6 +5,7 @@
 
 #include "engine/base/hash.h"
 #include "tests/engine/formats/format_files.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay {
@@ -12,7 +13,7 @@ namespace {
 
 using testing::check_refused;
 using testing::safetensors_with;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::write_file;
 
 // One u8 tensor of one element by this name.
@@ -51,7 +52,7 @@ void make_old(const Path& path) {
 }
 
 TEST_CASE("tensors of all shards are found by one name and listed sorted") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_shards(folder.path(), R"({"b":"two.safetensors","a":"one.safetensors"})");
   const auto opened = Checkpoint::open(folder.path());
   REQUIRE(opened.ok());
@@ -68,7 +69,7 @@ TEST_CASE("tensors of all shards are found by one name and listed sorted") {
 }
 
 TEST_CASE("a single file wins over an index, and generation_config.json is read when there") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_shards(folder.path(), R"({"a":"gone.safetensors"})");
   write_file(folder.path() / "model.safetensors", one_tensor("whole"));
   write_file(folder.path() / "generation_config.json", R"({"eos_token_id":[1,2]})");
@@ -80,7 +81,7 @@ TEST_CASE("a single file wins over an index, and generation_config.json is read 
 }
 
 TEST_CASE("a missing shard is named with the index and the remedy") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_shards(folder.path(), R"({"a":"one.safetensors","c":"three.safetensors"})");
   const auto opened = Checkpoint::open(folder.path());
   check_refused(opened, Code::not_found, "three.safetensors: missing shard");
@@ -89,7 +90,7 @@ TEST_CASE("a missing shard is named with the index and the remedy") {
 }
 
 TEST_CASE("an index may name only files of its own folder") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   for (const std::string_view name : {"../one.safetensors", "/etc/passwd", "sub/one.safetensors", "..", "", "one.bin",
                                       "a\\\\b.safetensors", "a\\u0000.safetensors"}) {
     CAPTURE(name);
@@ -99,7 +100,7 @@ TEST_CASE("an index may name only files of its own folder") {
 }
 
 TEST_CASE("an index that disagrees with its shards is refused by tensor") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_shards(folder.path(), R"({"a":"two.safetensors","b":"two.safetensors"})");
   check_refused(Checkpoint::open(folder.path()), Code::bad_data, "tensor \"a\": said to be in two.safetensors");
   write_shards(folder.path(), R"({"a":"one.safetensors","b":"two.safetensors"})");
@@ -117,7 +118,7 @@ TEST_CASE("an index that disagrees with its shards is refused by tensor") {
 }
 
 TEST_CASE("what is missing or misplaced is said with what to do") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   check_refused(Checkpoint::open(folder.path() / "none"), Code::not_found, "no such folder");
   check_refused(Checkpoint::open(write_file(folder.path() / "m.gguf", "GGUF")), Code::bad_data, "assay import gguf");
   check_refused(Checkpoint::open(folder.path()), Code::not_found, "config.json");
@@ -135,7 +136,7 @@ TEST_CASE("what is missing or misplaced is said with what to do") {
 }
 
 TEST_CASE("symbolic links are followed, as the Hub's cache needs") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   std::filesystem::create_directories(folder.path() / "blobs");
   std::filesystem::create_directories(folder.path() / "snapshot");
   write_file(folder.path() / "blobs" / "123", one_tensor("a"));
@@ -147,7 +148,7 @@ TEST_CASE("symbolic links are followed, as the Hub's cache needs") {
 }
 
 TEST_CASE("the digest is that of its lines, is remembered by identity, and follows the content") {
-  const TemporaryFolder folder, home;
+  const TempFolder folder, home;
   const EnvironmentGuard guard("ASSAY_HOME", home.path().string());
   const Path config = write_file(folder.path() / "config.json", "{}");
   const Path weights = write_file(folder.path() / "model.safetensors", one_tensor("a"));
@@ -189,7 +190,7 @@ TEST_CASE("the digest is that of its lines, is remembered by identity, and follo
 }
 
 TEST_CASE("a file touched just now is not remembered, and a cache that cannot be written does no harm") {
-  const TemporaryFolder folder, home;
+  const TempFolder folder, home;
   write_file(folder.path() / "config.json", "{}");
   write_file(folder.path() / "model.safetensors", one_tensor("a"));
   const auto opened = Checkpoint::open(folder.path());

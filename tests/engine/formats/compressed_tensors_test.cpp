@@ -6,6 +6,7 @@
 #include "engine/base/hash.h"
 #include "tests/engine/formats/format_files.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay {
@@ -14,7 +15,7 @@ namespace {
 using testing::as_bytes_of;
 using testing::check_refused;
 using testing::Numbers;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::write_file;
 
 constexpr std::string_view kName = "model.layers.0.mlp.down_proj";
@@ -42,7 +43,7 @@ struct LinearOnDisk {
 
   // Writes the folder and finds the linear in it.
   Result<std::optional<PackedLinear>> find(const std::optional<QuantizationConfig>& config) {
-    folder_ = std::make_unique<TemporaryFolder>();
+    folder_ = std::make_unique<TempFolder>();
     write_file(folder_->path() / "config.json", "{}");
     std::vector<SafetensorsWriter::Entry> entries;
     for (const auto& [suffix, part] : parts)
@@ -59,7 +60,7 @@ struct LinearOnDisk {
   Result<std::optional<PackedLinear>> find() { return find(config_of(scheme)); }
 
  private:
-  std::unique_ptr<TemporaryFolder> folder_;
+  std::unique_ptr<TempFolder> folder_;
   std::unique_ptr<Checkpoint> checkpoint_;
 };
 
@@ -537,7 +538,7 @@ TEST_CASE("every variant that the reference library packed unpacks and dequantiz
     return;
   }
   const Path packed = *shared / "oracle/model/packed";
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_file(folder.path() / "config.json", "{}");
   std::filesystem::create_symlink(std::filesystem::absolute(packed / "packed.safetensors"),
                                   folder.path() / "model.safetensors");

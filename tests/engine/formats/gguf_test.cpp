@@ -2,6 +2,7 @@
 
 #include "engine/formats/gguf_dequant.h"
 #include "tests/engine/formats/format_files.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay {
@@ -9,7 +10,7 @@ namespace {
 
 using testing::Bytes;
 using testing::check_refused;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::write_file;
 
 enum : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
@@ -62,7 +63,7 @@ class Opened {
   }
 
  private:
-  TemporaryFolder folder_;
+  TempFolder folder_;
 };
 
 TEST_CASE("tensors have their shape slowest first and their bytes by offset") {

@@ -2,6 +2,7 @@
 
 #include "tests/engine/formats/format_files.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay {
@@ -9,7 +10,7 @@ namespace {
 
 using testing::check_refused;
 using testing::safetensors_with;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::write_file;
 
 constexpr std::string_view kValidHeader =
@@ -17,7 +18,7 @@ constexpr std::string_view kValidHeader =
     R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"empty":{"dtype":"I64","shape":[0,9],"data_offsets":[16,16]}})";
 
 TEST_CASE("tensors are found by name and listed in file order") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file =
       SafetensorsFile::open(write_file(folder.path() / "x.safetensors", safetensors_with(kValidHeader, 16)));
   REQUIRE(file.ok());
@@ -35,7 +36,7 @@ TEST_CASE("tensors are found by name and listed in file order") {
 }
 
 TEST_CASE("a written file reads back byte for byte and appears only when finished") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "w.safetensors";
   const std::vector<int8_t> codes = {1, -2, 3};
   const std::vector<float> scales = {0.5f, -1.25f};
@@ -57,7 +58,7 @@ TEST_CASE("a written file reads back byte for byte and appears only when finishe
 }
 
 TEST_CASE("a writer that is given up leaves nothing behind") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     auto writer = SafetensorsWriter::create(folder.path() / "w.safetensors", {{"x", DType::u8, {1}}});
     REQUIRE(writer.ok());
@@ -66,7 +67,7 @@ TEST_CASE("a writer that is given up leaves nothing behind") {
 }
 
 TEST_CASE("the writer refuses a name given twice and a shape without a size") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "w.safetensors";
   check_refused(SafetensorsWriter::create(path, {{"x", DType::u8, {1}}, {"x", DType::u8, {1}}}), Code::invalid_argument,
                 "\"x\": named twice");
@@ -75,7 +76,7 @@ TEST_CASE("the writer refuses a name given twice and a shape without a size") {
 }
 
 TEST_CASE("a truncated header is refused, naming the byte and the remedy") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "x.safetensors";
   check_refused(SafetensorsFile::open(write_file(path, "")), Code::bad_data,
                 "0 bytes, expected an 8-byte header length");
@@ -87,7 +88,7 @@ TEST_CASE("a truncated header is refused, naming the byte and the remedy") {
 }
 
 TEST_CASE("a lying header length is refused before anything is read") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "x.safetensors";
   for (const uint64_t length : {uint64_t{100'000'001}, uint64_t{1} << 63, UINT64_MAX}) {
     const auto bytes = testing::Bytes().add(length).raw("{}").str();
@@ -141,7 +142,7 @@ TEST_CASE("every broken rule is refused with the file, the tensor and the rule")
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 22, "21 bytes follow the last tensor"},
       {"{}", 1, "1 bytes follow the last tensor"},
   };
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "x.safetensors";
   for (const Case& one : cases) {
     CAPTURE(one.header);
@@ -152,7 +153,7 @@ TEST_CASE("every broken rule is refused with the file, the tensor and the rule")
 }
 
 TEST_CASE("a dtype that is not read is unsupported, naming tensor and dtype") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto bytes = safetensors_with(R"({"w":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}})", 1);
   const auto file = SafetensorsFile::open(write_file(folder.path() / "x.safetensors", bytes));
   check_refused(file, Code::unsupported, "F8_E4M3");
@@ -160,7 +161,7 @@ TEST_CASE("a dtype that is not read is unsupported, naming tensor and dtype") {
 }
 
 TEST_CASE("headers that would cost much memory or depth are refused") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "x.safetensors";
   std::string deep = "{\"a\":" + std::string(1'000'000, '[');
   check_refused(SafetensorsFile::open(write_file(path, safetensors_with(deep, 0))), Code::bad_data, "header");
@@ -172,7 +173,7 @@ TEST_CASE("headers that would cost much memory or depth are refused") {
 }
 
 TEST_CASE("odd but lawful names are kept as they are") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto bytes = safetensors_with(R"({"":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                                       R"("../\u0000\n":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
                                       2);
@@ -183,7 +184,7 @@ TEST_CASE("odd but lawful names are kept as they are") {
 }
 
 TEST_CASE("damaged files are refused or give views that stay inside the file") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = folder.path() / "x.safetensors";
   const std::string valid = safetensors_with(kValidHeader, 16);
   testing::for_each_damaged(valid, 3000, [&](const std::string& bytes, bool truncated) {

@@ -11,12 +11,13 @@
 #include "engine/model/model_config.h"
 #include "tests/engine/model/gguf_builder.h"
 #include "tests/engine/model/recorded_import.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
 using testing::check_refused;
 using testing::GgufBuilder;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 
 namespace {
 
@@ -69,17 +70,17 @@ GgufBuilder tiny_gguf(const std::string& arch = "llama") {
 }
 
 // The file lies in the folder beside what is imported from it.
-GgufFile open(const TemporaryFolder& folder, const GgufBuilder& builder) {
+GgufFile open(const TempFolder& folder, const GgufBuilder& builder) {
   auto file = GgufFile::open(testing::write_file(folder.path() / "model.gguf", builder.build()));
   REQUIRE_MESSAGE(file.ok(), file.status().message());
   return std::move(*file);
 }
 
-Result<GgufImportReport> import(const TemporaryFolder& folder, const GgufBuilder& builder) {
+Result<GgufImportReport> import(const TempFolder& folder, const GgufBuilder& builder) {
   return import_gguf(open(folder, builder), folder.path() / "out");
 }
 
-Checkpoint imported(const TemporaryFolder& folder, const GgufBuilder& builder) {
+Checkpoint imported(const TempFolder& folder, const GgufBuilder& builder) {
   const auto report = import(folder, builder);
   REQUIRE_MESSAGE(report.ok(), report.status().message());
   auto checkpoint = Checkpoint::open(folder.path() / "out");
@@ -105,27 +106,27 @@ std::vector<int> rows_of(const Checkpoint& checkpoint, const char* name) {
 }
 
 Json config_of(const GgufBuilder& builder) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto json = gguf_to_config_json(open(folder, builder));
   REQUIRE_MESSAGE(json.ok(), json.status().message());
   return *json;
 }
 
 std::vector<int64_t> ends_of(const GgufBuilder& builder) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto ends = gguf_end_ids(open(folder, builder));
   REQUIRE_MESSAGE(ends.ok(), ends.status().message());
   return *ends;
 }
 
 Json tokenizer_of(const GgufBuilder& builder) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto json = gguf_to_tokenizer_json(open(folder, builder));
   REQUIRE_MESSAGE(json.ok(), json.status().message());
   return *json;
 }
 
-bool is_empty_but_for_the_file(const TemporaryFolder& folder) {
+bool is_empty_but_for_the_file(const TempFolder& folder) {
   return *real_files().list(folder.path()) == std::vector<std::string>{"model.gguf"};
 }
 
@@ -147,7 +148,7 @@ TEST_CASE("GGUF names become Hugging Face names, and strangers have none") {
 }
 
 TEST_CASE("a llama file becomes a checkpoint that loads, with rows of q and k in half-split order") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Checkpoint checkpoint = imported(folder, tiny_gguf());
   CHECK(rows_of(checkpoint, "model.layers.0.self_attn.q_proj.weight") == std::vector<int>{0, 2, 1, 3, 4, 6, 5, 7});
   CHECK(rows_of(checkpoint, "model.layers.0.self_attn.k_proj.weight") == std::vector<int>{0, 2, 1, 3});
@@ -166,7 +167,7 @@ TEST_CASE("a qwen2 file keeps its rows and has biases and a head of its own") {
   gguf.floats("blk.0.attn_q.bias", {8}, {0, 1, 2, 3, 4, 5, 6, 7});
   gguf.floats("blk.0.attn_k.bias", {4}, ones(4)).floats("blk.0.attn_v.bias", {4}, ones(4));
   gguf.floats("output.weight", {kVocab, kHidden}, row_numbers(kVocab, kHidden));
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Checkpoint checkpoint = imported(folder, gguf);
   CHECK(rows_of(checkpoint, "model.layers.0.self_attn.q_proj.weight") == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
   CHECK(values_of(checkpoint, "model.layers.0.self_attn.q_proj.bias")[2] == 2.0f);
@@ -178,7 +179,7 @@ TEST_CASE("biases of a llama file are permuted with their rows, and must be comp
   GgufBuilder gguf = tiny_gguf();
   gguf.floats("blk.0.attn_q.bias", {8}, {0, 1, 2, 3, 4, 5, 6, 7}).floats("blk.0.attn_k.bias", {4}, {0, 1, 2, 3});
   gguf.floats("blk.0.attn_v.bias", {4}, {0, 1, 2, 3});
-  const TemporaryFolder partial, complete;
+  const TempFolder partial, complete;
   check_refused(import(partial, gguf), Code::unsupported, "biases");
   gguf.floats("blk.0.attn_output.bias", {8}, ones(8));
   const Checkpoint checkpoint = imported(complete, gguf);
@@ -194,7 +195,7 @@ TEST_CASE("quantized blocks are decoded and rounded to bf16 once") {
     blocks.append(reinterpret_cast<const char*>(&scale), 2);
     for (int code = -16; code < 16; ++code) blocks.push_back(static_cast<char>(code));
   }
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Checkpoint checkpoint =
       imported(folder, tiny_gguf().tensor("blk.0.ffn_down.weight", GgmlType::q8_0, {kHidden, kInner}, blocks));
   const std::vector<float> values = values_of(checkpoint, "model.layers.0.mlp.down_proj.weight");
@@ -226,7 +227,7 @@ TEST_CASE("rope scaling is read from metadata") {
                                   .set("qwen2.rope.scaling.original_context_length", 32u));
   CHECK(yarn.find("rope_scaling")->dump() ==
         R"({"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32})");
-  const TemporaryFolder folder;
+  const TempFolder folder;
   check_refused(gguf_to_config_json(open(folder, tiny_gguf().set("llama.rope.scaling.type", "longrope"))),
                 Code::unsupported, "longrope");
 }
@@ -247,7 +248,7 @@ TEST_CASE("divisors of the frequencies are recognized as Llama 3's rule, or refu
   CHECK(*scaling.find("rope_type") == Json("llama3"));
   CHECK(*scaling.find("factor") == Json(32.0));
   divisors[16] *= 1.1f;
-  const TemporaryFolder folder;
+  const TempFolder folder;
   check_refused(gguf_to_config_json(open(folder, gguf.floats("rope_freqs.weight", {kDim / 2}, divisors))),
                 Code::unsupported, "rope_freqs.weight: divisor 16");
 }
@@ -295,7 +296,7 @@ TEST_CASE("unused tokens are left out, user-defined ones are added but not speci
 }
 
 TEST_CASE("tokenizer_config.json names the special tokens and carries every chat template") {
-  const TemporaryFolder one, many, qwen;
+  const TempFolder one, many, qwen;
   const auto single = gguf_to_tokenizer_config_json(open(one, tiny_gguf()));
   REQUIRE(single.ok());
   CHECK(*single->find("bos_token") == Json("<|im_start|>"));
@@ -348,14 +349,14 @@ TEST_CASE("what is not supported or does not hold together is refused by name, a
       {tiny_gguf().floats("output_norm.weight", {2, 2, 2}, ones(8)), Code::bad_data, "expected a vector or a matrix"},
   };
   for (const Refusal& refusal : refusals) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     check_refused(import(folder, refusal.gguf), refusal.code, refusal.fragment);
     CHECK(is_empty_but_for_the_file(folder));
   }
 }
 
 TEST_CASE("a folder that holds something is not overwritten, an empty one is filled") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   REQUIRE(real_files().create_directories(folder.path() / "out").ok());
   REQUIRE(import(folder, tiny_gguf()).ok());
   check_refused(import(folder, tiny_gguf()), Code::invalid_argument, "not an empty folder");
@@ -364,7 +365,7 @@ TEST_CASE("a folder that holds something is not overwritten, an empty one is fil
 }
 
 TEST_CASE("a damaged file is refused or imported, never more") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string valid = tiny_gguf().build();
   int imports = 0, round = 0;
   testing::for_each_damaged(valid, 60, [&](const std::string& bytes, bool truncated) {

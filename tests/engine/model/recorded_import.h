@@ -9,6 +9,7 @@
 #include "engine/formats/checkpoint.h"
 #include "engine/model/import_gguf.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace assay::testing {
@@ -28,7 +29,7 @@ inline void check_recorded_import(const std::string& package_file, const std::st
   REQUIRE(recorded.ok());
   const auto gguf = GgufFile::open(file);
   REQUIRE_MESSAGE(gguf.ok(), gguf.status().message());
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto report = import_gguf(*gguf, folder.path() / "out");
   REQUIRE_MESSAGE(report.ok(), report.status().message());
   const auto checkpoint = Checkpoint::open(folder.path() / "out");

@@ -10,11 +10,12 @@
 #include "engine/formats/safetensors.h"
 #include "tests/engine/formats/format_files.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
 using testing::check_refused;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::TinyModel;
 
 namespace {
@@ -39,7 +40,7 @@ Model loaded(const Path& folder) {
   return std::move(*model);
 }
 
-Path write_tiny(const TemporaryFolder& folder, const TinyModel& tiny) {
+Path write_tiny(const TempFolder& folder, const TinyModel& tiny) {
   auto path = testing::write_tiny_checkpoint(folder.path() / "tiny", tiny);
   REQUIRE_MESSAGE(path.ok(), path.status().message());
   return *path;
@@ -128,7 +129,7 @@ TEST_CASE("canonical names drop the wrappers of every published layout") {
 }
 
 TEST_CASE("a tiny Llama's tensors are all found, with shapes and parameter count") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Model model = loaded(write_tiny(folder, {.layers = 3, .heads = 6}));
   const ModelWeights& weights = model.weights;
   REQUIRE(weights.layers.size() == 3);
@@ -146,7 +147,7 @@ TEST_CASE("a tiny Llama's tensors are all found, with shapes and parameter count
 }
 
 TEST_CASE("a head in the file is used even where the config says tied") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = write_tiny(folder, {.tie = false});
   change_config(path, [](Json& config) { config.set("tie_word_embeddings", true); });
   const Model model = loaded(path);
@@ -155,7 +156,7 @@ TEST_CASE("a head in the file is used even where the config says tied") {
 }
 
 TEST_CASE("shards, biases and the multimodal layout give the same table") {
-  const TemporaryFolder llama_folder, qwen_folder, mistral_folder;
+  const TempFolder llama_folder, qwen_folder, mistral_folder;
   const Model llama = loaded(write_tiny(llama_folder, {.attention_bias = true, .mlp_bias = true, .shards = 2}));
   CHECK(llama.weights.layers[0].o_proj.bias->shape == Shape{64});
   CHECK(llama.weights.layers[1].down_proj.bias->shape == Shape{64});
@@ -171,7 +172,7 @@ TEST_CASE("shards, biases and the multimodal layout give the same table") {
 }
 
 TEST_CASE("linears come in the order in which a layer is walked") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Model model = loaded(write_tiny(folder, {}));
   std::string order;
   for (const NamedLinear& named : linears_of(model.weights.layers[1]))
@@ -180,7 +181,7 @@ TEST_CASE("linears come in the order in which a layer is walked") {
 }
 
 TEST_CASE("a missing tensor, a wrong shape and a wrong dtype are refused by name") {
-  const TemporaryFolder missing, shape, dtype;
+  const TempFolder missing, shape, dtype;
   const Path missing_path = write_tiny(missing, {}), shape_path = write_tiny(shape, {}),
              dtype_path = write_tiny(dtype, {});
   rewrite(missing_path, [](auto& tensors) {
@@ -196,21 +197,21 @@ TEST_CASE("a missing tensor, a wrong shape and a wrong dtype are refused by name
 }
 
 TEST_CASE("a config that lies about the number of layers is one clear error") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = write_tiny(folder, {});
   change_config(path, [](Json& config) { config.set("num_hidden_layers", 999); });
   check_refused(load(path), Code::bad_data, "model.layers.2.input_layernorm.weight");
 }
 
 TEST_CASE("two layouts of one tensor in a folder are refused") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = write_tiny(folder, {});
   rewrite(path, [](auto& tensors) { tensors.push_back(zeros("language_model.model.norm.weight", DType::bf16, {64})); });
   check_refused(load(path), Code::bad_data, "two layouts");
 }
 
 TEST_CASE("a linear is quantized where its packed weight is") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = write_tiny(folder, {});
   rewrite(path, [](auto& tensors) { pack(tensors, "model.layers.0.self_attn.k_proj"); });
   change_config(path, declare_int4);
@@ -222,7 +223,7 @@ TEST_CASE("a linear is quantized where its packed weight is") {
 }
 
 TEST_CASE("a packed weight of another shape than the config's is refused") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path path = write_tiny(folder, {});
   rewrite(path, [](auto& tensors) {
     pack(tensors, "model.layers.0.self_attn.k_proj");

@@ -14,22 +14,23 @@
 #include "engine/quantize/rtn.h"
 #include "tests/engine/formats/format_files.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
 using testing::check_refused;
-using testing::TemporaryFolder;
+using testing::TempFolder;
 using testing::TinyModel;
 
 namespace {
 
-Path write_tiny(const TemporaryFolder& folder, const TinyModel& tiny) {
+Path write_tiny(const TempFolder& folder, const TinyModel& tiny) {
   auto path = testing::write_tiny_checkpoint(folder.path() / "model", tiny);
   REQUIRE_MESSAGE(path.ok(), path.status().message());
   return *path;
 }
 
-QuantizeOptions options_for(const TemporaryFolder& folder, int64_t group_size, bool symmetric = true) {
+QuantizeOptions options_for(const TempFolder& folder, int64_t group_size, bool symmetric = true) {
   QuantizeOptions options;
   options.model = folder.path() / "model";
   options.out = folder.path() / "out";
@@ -69,7 +70,7 @@ std::string sha256_of(const TensorView& tensor) {
   return sha256_hex({reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()});
 }
 
-bool holds_only_the_model(const TemporaryFolder& folder) {
+bool holds_only_the_model(const TempFolder& folder) {
   return *real_files().list(folder.path()) == std::vector<std::string>{"model"};
 }
 
@@ -102,7 +103,7 @@ TEST_CASE("every decoder linear is packed, the rest is copied, and the folder lo
     for (const int64_t size : {int64_t{32}, int64_t{0}}) {
       CAPTURE(symmetric);
       CAPTURE(size);
-      const TemporaryFolder folder;
+      const TempFolder folder;
       write_tiny(folder, {.tie = false});
       const QuantizeOptions options = options_for(folder, size, symmetric);
       const QuantizeReport report = quantized(options);
@@ -126,7 +127,7 @@ TEST_CASE("every decoder linear is packed, the rest is copied, and the folder lo
 }
 
 TEST_CASE("biases, shards, tied embeddings and eight bits are carried through") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {.architecture = "Qwen2ForCausalLM", .shards = 2});
   QuantizeOptions options = options_for(folder, 64);
   options.scheme.bits = 8;
@@ -142,7 +143,7 @@ TEST_CASE("biases, shards, tied embeddings and eight bits are carried through") 
 }
 
 TEST_CASE("config.json says how, recipe.yaml how it was asked for, and the vocabulary travels along") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path model = write_tiny(folder, {});
   REQUIRE(real_files().write_atomic(model / "chat_template.jinja", "{{ x }}").ok());
   REQUIRE(real_files().write_atomic(model / "special_tokens_map.json", "{}").ok());
@@ -172,7 +173,7 @@ TEST_CASE("config.json says how, recipe.yaml how it was asked for, and the vocab
 }
 
 TEST_CASE("eyes and projector stay dense, and every linear left alone is listed by its full name") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {.architecture = "Mistral3ForConditionalGeneration", .tie = false});
   const QuantizeOptions options = options_for(folder, 32);
   CHECK(quantized(options).num_quantized == 14);
@@ -185,7 +186,7 @@ TEST_CASE("eyes and projector stay dense, and every linear left alone is listed 
 }
 
 TEST_CASE("a head that is not ignored is quantized too, a tied one never") {
-  const TemporaryFolder untied, tied;
+  const TempFolder untied, tied;
   write_tiny(untied, {.tie = false});
   write_tiny(tied, {});
   QuantizeOptions options = options_for(untied, 32);
@@ -200,7 +201,7 @@ TEST_CASE("a head that is not ignored is quantized too, a tied one never") {
 
 TEST_CASE("wider floats are rounded to bf16, in the weights and in the config") {
   for (const DType dtype : {DType::f32, DType::f16}) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     write_tiny(folder, {.dtype = dtype});
     const QuantizeOptions options = options_for(folder, 32, false);
     quantized(options);
@@ -212,7 +213,7 @@ TEST_CASE("wider floats are rounded to bf16, in the weights and in the config") 
 }
 
 TEST_CASE("the same input gives the same bytes") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {});
   QuantizeOptions options = options_for(folder, 32, false);
   quantized(options);
@@ -225,7 +226,7 @@ TEST_CASE("the same input gives the same bytes") {
 }
 
 TEST_CASE("progress counts every linear once") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {});
   std::vector<int64_t> seen;
   const auto report = quantize_model(options_for(folder, 32), [&](int64_t done, int64_t total) {
@@ -239,7 +240,7 @@ TEST_CASE("progress counts every linear once") {
 }
 
 TEST_CASE("a group size that does not divide a width names the layer and the sizes that fit") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {.hidden = 96, .intermediate = 192});
   const auto result = quantize_model(options_for(folder, 128));
   check_refused(result, Code::invalid_argument,
@@ -249,7 +250,7 @@ TEST_CASE("a group size that does not divide a width names the layer and the siz
 }
 
 TEST_CASE("impossible requests are refused and leave nothing behind") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {});
   const auto refused = [&](auto change, Code code, const char* fragment) {
     QuantizeOptions options = options_for(folder, 32);
@@ -269,7 +270,7 @@ TEST_CASE("impossible requests are refused and leave nothing behind") {
 }
 
 TEST_CASE("a quantized folder is not quantized again") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   write_tiny(folder, {});
   QuantizeOptions options = options_for(folder, 32);
   quantized(options);
@@ -279,7 +280,7 @@ TEST_CASE("a quantized folder is not quantized again") {
 }
 
 TEST_CASE("a weight that is not finite is refused by name") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const Path model = write_tiny(folder, {});
   auto bytes = real_files().read(model / "model.safetensors");
   REQUIRE(bytes.ok());
@@ -305,7 +306,7 @@ TEST_CASE("the recorded checkpoint is quantized to the recorded bytes") {
     return;
   }
   const Path models = *shared / "oracle/model/model";
-  const TemporaryFolder folder;
+  const TempFolder folder;
   QuantizeOptions options = options_for(folder, 128);
   options.model = models / "bf16";
   CHECK(quantized(options).num_quantized == 21);

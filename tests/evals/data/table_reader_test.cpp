@@ -32,6 +32,24 @@ std::string gzip(std::string_view text) {
 
 const std::vector<std::string> kThree = {"q", "a", "b"};
 
+TEST_CASE("an array of objects is rows, anything else in it is refused by number") {
+  Result<Rows> rows = parse_table("[{\"a\":1},\n {\"b\":2}]", "x.json");
+  REQUIRE_MESSAGE(rows.ok(), rows.status().message());
+  CHECK(rows->size() == 2);
+  CHECK(message_of(parse_json_array("[{},3]", "x.json")) == "x.json: row 2: expected a JSON object");
+  CHECK(contains(message_of(parse_json_array("{}", "x.json")), "expected an array of objects"));
+}
+
+TEST_CASE("lines are rows of one text, spaces and empty lines kept") {
+  Result<Rows> rows = parse_table(" a \n\nb", "wiki.raw", {.kind = "lines", .csv_columns = {}});
+  REQUIRE_MESSAGE(rows.ok(), rows.status().message());
+  REQUIRE(rows->size() == 3);
+  CHECK((*rows)[0].dump() == R"({"text":" a "})");
+  CHECK((*rows)[1].find("text")->as_string().empty());
+  CHECK(parse_lines("a\n", "x")->size() == 1);
+  CHECK(contains(message_of(parse_lines("a\n\xff", "x")), "row 2: expected UTF-8"));
+}
+
 TEST_CASE("JSON lines are rows, blank lines are not, and a byte order mark is skipped") {
   Result<Rows> rows = parse_jsonl("\xEF\xBB\xBF{\"a\":1}\n\n  \r\n{\"a\":\"\\u00e9\"}\r\n{\"b\":null}", "x.jsonl");
   REQUIRE_MESSAGE(rows.ok(), rows.status().message());
@@ -44,6 +62,14 @@ TEST_CASE("a broken JSON line is refused, naming file, row and line") {
   const std::string message = message_of(parse_jsonl("{\"a\":1}\n\n{\"a\":", "x.jsonl"));
   CHECK(contains(message, "x.jsonl: row 2 (line 3)"));
   CHECK(contains(message_of(parse_jsonl("[1]\n", "x.jsonl")), "expected a JSON object"));
+}
+
+TEST_CASE("an array of objects is rows, bare or as the one array of an object") {
+  CHECK(parse_table(R"([{"a":1},{"a":2}])", "x.json")->size() == 2);
+  CHECK(parse_table(R"({"canary":"c","examples":[{"a":1}]})", "x.json")->size() == 1);
+  CHECK(contains(message_of(parse_table(R"([{"a":1},2])", "x.json")), "x.json: row 2: expected a JSON object"));
+  CHECK(contains(message_of(parse_table(R"({"a":[],"b":[]})", "x.json")), "found another under \"b\""));
+  CHECK(contains(message_of(parse_table(R"({"a":1})", "x.json")), "expected an array of objects"));
 }
 
 TEST_CASE("CSV follows RFC 4180: quotes, doubled quotes, commas and line ends inside them, CRLF") {

@@ -89,12 +89,51 @@ TEST_CASE("a template that refuses system messages is asked again without one, a
   CHECK(build_prompt(task, question, {}, {.apply_chat_template = true}, broken).status().message() == "broken");
 }
 
-TEST_CASE("rolling tasks have the whole text as continuation of nothing") {
+TEST_CASE("April 2025: contexts as choices are a second conversation, rendered after that of the shots") {
+  TaskInfo task;
+  const Question shot{.contexts = {"a", "b"}, .choices = {"rest"}, .gold = 1, .target = "rest"};
+  const Question question{.contexts = {"x", "y"}, .choices = {"end"}, .gold = 0, .target = "end"};
+  PromptSettings settings = {
+      .apply_chat_template = true, .fewshot_as_multiturn = true, .profile = Profile::card_2025_04};
+  Result<PromptTexts> texts = build_prompt(task, question, {&shot}, settings, show);
+  REQUIRE(texts->contexts.size() == 2);
+  CHECK(texts->contexts[1] == "<user>b</user>\n<assistant>rest</assistant>\n<assistant><user>y</user>\n<assistant>");
+  CHECK(texts->continuations == std::vector<std::string>{"end", "end"});
+  CHECK(build_prompt(task, question, {}, settings, show)->contexts[0] == "<user>x</user>\n<assistant>");
+  settings.fewshot_as_multiturn = false;
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[0] ==
+        "<user>b rest\n\n</user>\n<assistant><user>x</user>\n<assistant>");
+  settings.fewshot_as_multiturn = true;
+  settings.profile = Profile::main;
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[1] ==
+        "<user>b</user>\n<assistant>rest</assistant>\n<user>y</user>\n<assistant>");
+}
+
+TEST_CASE("April 2025: a shot without answer still has an assistant's turn, and texts are always delimited") {
+  TaskInfo task;
+  task.kind = RequestKind::generate_until;
+  task.description = "Topic.";
+  const Question shot{.text = "worked\n\n"}, question{.text = "asked"};
+  PromptSettings settings = {.apply_chat_template = true,
+                             .fewshot_as_multiturn = true,
+                             .system_instruction = "Be brief. ",
+                             .profile = Profile::card_2025_04};
+  const std::string system = "<system>Be brief. \n\nTopic.</system>\n";
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[0] ==
+        system + "<user>worked\n\n</user>\n<assistant></assistant>\n<user>asked</user>\n<assistant>");
+  settings.apply_chat_template = false;
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[0] == "Be brief. \n\nTopic.worked\n\nasked");
+  settings.profile = Profile::main;
+  CHECK(build_prompt(task, question, {&shot}, settings, show)->contexts[0] == "Be brief. Topic.worked\n\nasked");
+}
+
+TEST_CASE("rolling tasks send the whole text, without shots or template") {
   TaskInfo task;
   task.kind = RequestKind::loglikelihood_rolling;
   Result<PromptTexts> texts = build_prompt(task, Question{.target = "a page"}, {}, {}, show);
-  CHECK(texts->contexts == std::vector<std::string>{""});
-  CHECK(texts->continuations == std::vector<std::string>{"a page"});
+  CHECK(texts->contexts == std::vector<std::string>{"a page"});
+  CHECK(texts->continuations.empty());
+  CHECK(texts->num_requests() == 1);
 }
 
 // One token a word; spaces and line ends are tokens of their own; "ab" is one token.

@@ -135,6 +135,40 @@ TEST_CASE("a sample the machine failed on is a failed row with its reason, and i
   CHECK(bench.store->scores(run.id, run.tasks[0].id, "acc,none").value().values.size() == 30);
 }
 
+TEST_CASE("a rolled text is one stored request and one answer a window, and keeps its sum and weights") {
+  Bench bench;
+  ToyRollingTask rolling("toy_pages");
+  bench.tasks = {plan_rolling(rolling, 3)};
+  bench.settings.max_length = 16;
+  ScriptedClient client;
+  const StoredRun run = bench.create(client);
+  REQUIRE(bench.execute(client, run).value().finished);
+  int64_t seen = 0;
+  REQUIRE(
+      bench.store
+          ->for_each_item(run.id, run.tasks[0].id,
+                          [&](const StoredItem& item) {
+                            const std::string& page = item.document.find("page")->as_string();
+                            REQUIRE(item.requests.size() == 1);
+                            CHECK(item.requests[0].context == page);
+                            CHECK(item.requests[0].continuation_tokens == static_cast<int32_t>(page.size()));
+                            CHECK_FALSE(item.requests[0].truncated);
+                            CHECK(item.response.loglikelihoods.size() == (page.size() + 15) / 16);
+                            double sum = 0;
+                            for (const Loglikelihood& window : item.response.loglikelihoods) sum += window.sum;
+                            for (const MetricValue& metric : item.score.metrics) {
+                              const bool words = metric.name == "word_perplexity";
+                              CHECK(metric.value == sum);
+                              CHECK(metric.weight ==
+                                    static_cast<double>(words ? count_words(page) : static_cast<int64_t>(page.size())));
+                            }
+                            ++seen;
+                            return ok_status();
+                          })
+          .ok());
+  CHECK(seen == 3);
+}
+
 TEST_CASE("an order of asking that is not known is a usage error") {
   Bench bench;
   ScriptedClient client;

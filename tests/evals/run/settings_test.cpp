@@ -9,7 +9,7 @@ TEST_CASE("settings survive the way through JSON") {
   settings.tasks = {"mmlu", "gsm8k"};
   settings.num_fewshot = "mmlu=5,0";
   settings.split = "validation";
-  settings.prompt = {true, true, "be brief"};
+  settings.prompt = {true, true, "be brief", Profile::card_2025_04};
   settings.limit = "0.5";
   settings.samples["gsm8k"] = {3, 1};
   settings.gen_kwargs.set("max_gen_toks", 9);
@@ -19,6 +19,9 @@ TEST_CASE("settings survive the way through JSON") {
   CHECK(back.to_json() == settings.to_json());
   CHECK(back.samples.at("gsm8k") == std::vector<int64_t>{3, 1});
   CHECK(back.prompt.system_instruction == "be brief");
+  CHECK(back.prompt.profile == Profile::card_2025_04);
+  CHECK(back.to_json().find("profile")->as_string() == "card-2025-04");
+  CHECK(parse_profile("card").status().message() == "--profile card: expected main or card-2025-04");
 }
 
 TEST_CASE("a choice by task beats one for all, and the longest name wins") {

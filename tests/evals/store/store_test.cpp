@@ -201,6 +201,18 @@ TEST_CASE("a missing database, another program's, and a newer Assay's are refuse
   CHECK(Store::open(folder / "text.db").status().code() == Code::bad_data);
 }
 
+TEST_CASE("a score's weight is kept") {
+  TempFolder folder;
+  auto store = Store::open(folder / "a.db").value();
+  const RunId id = store->create_run(run_with_tasks({"t"})).value();
+  const int64_t task = store->run(id).value().tasks[0].id;
+  StoredItem item = item_of(0, 1);
+  item.score.metrics = {{"word_perplexity", "none", -33.5, 12}, {"acc", "none", 1}};
+  REQUIRE(store->add_items(id, task, {item}).ok());
+  CHECK(store->scores(id, task, "word_perplexity,none").value().weights == std::vector<double>{12});
+  CHECK(store->scores(id, task, "acc,none").value().weights == std::vector<double>{0});
+}
+
 TEST_CASE("a run that is not there is named in the error") {
   TempFolder folder;
   auto store = Store::open(folder / "a.db").value();
