@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kFloatAtol = 1e-6;  // what a float answer is allowed where the problem names no tolerance
 constexpr double kRtol = 1e-7;
+constexpr size_t kLongestNumber = 10000;  // digits
 
 constexpr std::array<std::string_view, 3> kNotNone = {"check_str", "text_match_three", "text_starta_endb"};
 constexpr std::array<std::string_view, 8> kAsSets = {
@@ -97,7 +98,7 @@ bool near_surface_area(const Value::Items& arguments, const Value& answer, doubl
 // The sum of digit differences of two numbers padded with zeros to one length; nullopt where a sign stands in the way.
 std::optional<int64_t> digit_distance(const Value& first, const Value& second) {
   if (first.kind() != Value::Kind::integer || second.kind() != Value::Kind::integer) return std::nullopt;
-  std::string a = first.integer_text(), b = second.integer_text();
+  std::string a = first.repr(kLongestNumber), b = second.repr(kLongestNumber);
   if (a[0] == '-' || b[0] == '-') return std::nullopt;
   const size_t length = std::max(a.size(), b.size());
   a.insert(0, length - a.size(), '0');
