@@ -20,6 +20,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 home=${ASSAY_HOME:-.assay}
+if [ ! -f "$home/packages/python-grammar/parser.c" ]; then
+  scripts/python_grammar.sh "$home/packages/python-grammar" \
+    || echo "setup: no Python grammar: building without HumanEval+ and MBPP+, whose programs are cut out of answers by it" >&2
+fi
 if [ ! -d "$home/packages/pyarrow/pyarrow/include" ]; then
   scripts/package.sh pyarrow 26.0.1 "$home/packages/pyarrow" 'pyarrow/include/*' 'pyarrow/libarrow.so.*' 'pyarrow/libparquet.so.*' \
     || echo "setup: no pyarrow: building without Parquet and Arrow (JSONL and CSV data still work)" >&2

@@ -10,6 +10,9 @@ void add_all_tasks(Registry& registry, Profile profile) {
   add_hellaswag(registry);
   add_winogrande(registry);
   add_gsm8k(registry);
+  add_humaneval(registry);
+  add_mbpp(registry);
+  add_evalplus(registry);
   add_truthfulqa(registry);
   add_mmlu_pro(registry, profile);
   add_gpqa(registry, profile);

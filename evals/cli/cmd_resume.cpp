@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "evals/cli/code_session.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
 #include "evals/cli/suite_session.h"
@@ -36,10 +37,11 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   ASSAY_ASSIGN(const EngineOptions engine,
                engine_options(options, options.model.empty() ? run.model.model_path : options.model));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(const auto tasks,
-               plan_run(registry(settings.prompt.profile), settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(auto tasks, plan_run(registry(settings.prompt.profile), settings, DataLocations::from_environment()));
+  ASSAY_ASSIGN(const CodeSession code, open_code_session(tasks, options, settings));
+  ASSAY_TRY(check_interpreter(run, code));
   ASSAY_ASSIGN(const RunSummary summary,
-               execute_stored_run(*client, store, id, tasks, settings, run_hints(options), globals));
+               execute_stored_run(*client, store, id, tasks, settings, run_hints(options), globals, code.get()));
   return summary.finished;
 }
 
@@ -82,6 +84,7 @@ void add_resume(CLI::App& app, Globals& globals, Action& chosen) {
   CLI::App* verb = app.add_subcommand("resume", "go on with the newest unfinished run, and its partner");
   verb->add_option("RUN", *wanted, "another run's number");
   verb->add_option("--model,-m", options->model, "where the checkpoint lies now, if it moved");
+  add_code_options(*verb, *options);
   verb->add_option("--threads", options->threads, "processor threads (0: all)");
   verb->add_option("--backend", options->backend, "cpu, cuda, auto");
   verb->add_option("--kv-bytes", options->kv_bytes, "size of the KV cache");

@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/text_util.h"
+#include "evals/cli/code_session.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
 #include "evals/cli/suite_session.h"
@@ -18,6 +19,7 @@ struct Session {
   Globals* globals;
   RunSettings settings;
   std::vector<PlannedTask> tasks;
+  CodeSession code;
   std::unique_ptr<Store> store;
 };
 
@@ -32,7 +34,7 @@ Result<RunId> stored_baseline(const std::string& baseline) {
 
 Result<RunSummary> ask(Session& session, ModelClient& client, RunId run) {
   return execute_stored_run(client, *session.store, run, session.tasks, session.settings, run_hints(session.options),
-                            *session.globals);
+                            *session.globals, session.code.get());
 }
 
 // Opens the baseline model and runs it as the partner of `candidate`. The candidate's model is closed meanwhile: one
@@ -41,7 +43,8 @@ Result<RunSummary> run_baseline(Session& session, RunId candidate, RunId& baseli
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.baseline));
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.baseline, candidate, session.options.accept_findings));
+                                               session.options.baseline, candidate, session.options.accept_findings,
+                                               session.code.get()));
   baseline = run.id;
   return ask(session, *client, run.id);
 }
@@ -85,10 +88,12 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(session.tasks, plan_run(known, session.settings, DataLocations::from_environment()));
   session.settings.task_files = task_files_of(session.tasks);
   for (const PlannedTask& task : session.tasks)
-    ASSAY_TRY(generation_plan(task.task->info(), session.settings, client->info()));
+    ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), session.settings, client->info()));
+  ASSAY_ASSIGN(session.code, open_code_session(session.tasks, session.options, session.settings));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));
   ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.model, 0, session.options.accept_findings));
+                                               session.options.model, 0, session.options.accept_findings,
+                                               session.code.get()));
   watch_signals();
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();
@@ -114,6 +119,7 @@ void add_run(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("--baseline", options.baseline, "checkpoint folder to compare with, or run:NUMBER of a stored run");
   verb->add_option("--tasks,-t", options.tasks, "tasks and groups, separated by commas or spaces");
   add_prompt_options(*verb, options);
+  add_code_options(*verb, options);
   verb->add_option("--limit,-L", options.limit, "first N samples of each task, a fraction below 1, or TASK=N,...");
   verb->add_option("--samples,-E", options.samples,
                    R"(documents by task: '{"arc_easy":[0,1]}', or a file holding that)");

@@ -132,6 +132,12 @@ void add_model_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--now", options.now, "the date that chat templates see (default 2025-04-15T00:00:00Z)");
 }
 
+void add_code_options(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--python", options.python, "the interpreter that programs run in (default: /usr/bin/python3)");
+  verb.add_flag("--no-sandbox", options.no_sandbox,
+                "run programs that a model wrote without isolation; every score says so");
+}
+
 void add_prompt_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--num-fewshot,--num_fewshot,-f", options.num_fewshot,
                   "shots: 5, or TASK=N,... (default: each task's own)");

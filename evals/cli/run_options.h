@@ -20,7 +20,8 @@ struct RunOptions {
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
   std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now, profile = "main";
   bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false;
-  bool skip_bad_rows = false, accept_findings = false, plan = false;
+  bool skip_bad_rows = false, accept_findings = false, plan = false, no_sandbox = false;
+  std::string python;  // the interpreter that programs run in
   std::string suite;
   std::vector<std::string> more_models;  // beside --model
   int64_t max_length = 0;
@@ -29,6 +30,7 @@ struct RunOptions {
 };
 
 void add_model_options(CLI::App& verb, RunOptions& options);   // which model, and how it runs
+void add_code_options(CLI::App& verb, RunOptions& options);    // how programs are run
 void add_prompt_options(CLI::App& verb, RunOptions& options);  // what changes the questions
 
 // lm-eval's --model_args spread over the options. Errors: invalid_argument for a key that means nothing here.

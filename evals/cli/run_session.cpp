@@ -98,7 +98,7 @@ Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options) {
 
 Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
                              const RunSettings& settings, const std::string& model, RunId baseline_of,
-                             bool accept_findings) {
+                             bool accept_findings, const CodeChecker* checker) {
   ASSAY_ASSIGN(const auto findings, check_prompts(client, tasks, settings));
   for (const StoredFinding& finding : findings) {
     const std::string text = fmt::format("{}: {}", finding.scope, finding.text);
@@ -107,8 +107,8 @@ Result<StoredRun> create_run(Store& store, const ModelClient& client, const std:
     if (finding.severity >= StoredFinding::Severity::warning)
       log_warning(text + " (of those looked at before the run)");
   }
-  StoredRun run =
-      describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype), real_clock());
+  StoredRun run = describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype),
+                               real_clock(), checker);
   run.baseline_of = baseline_of;
   ASSAY_ASSIGN(const RunId id, store.create_run(run));
   ASSAY_TRY(store.replace_findings(id, findings));
@@ -117,7 +117,7 @@ Result<StoredRun> create_run(Store& store, const ModelClient& client, const std:
 
 Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId id,
                                       const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-                                      const RunHints& hints, const Globals& globals) {
+                                      const RunHints& hints, const Globals& globals, const CodeChecker* checker) {
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
   if (plan_digest(settings, client.info(), tasks) != run.plan_sha256) {
     return bad_data(
@@ -130,7 +130,7 @@ Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId i
   log_info(fmt::format("run {}  {}  {} tasks, {} items  {} {}", id, client.info().model_name, tasks.size(), items,
                        client.info().backend, client.info().dtype));
   Progress progress(real_clock(), !globals.quiet, isatty(STDERR_FILENO) == 1);
-  return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock());
+  return execute_run(client, store, run, tasks, settings, hints, progress, stop_requested, real_clock(), checker);
 }
 
 int interrupted_exit(RunId run, const Globals& globals) {

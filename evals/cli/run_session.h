@@ -35,13 +35,14 @@ Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options);
 // unless they are accepted.
 Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
                              const RunSettings& settings, const std::string& model, RunId baseline_of,
-                             bool accept_findings);
+                             bool accept_findings, const CodeChecker* checker = nullptr);
 
 // Asks what is missing of a stored run, with progress on stderr. Errors: bad_data when the model or the data are no
 // longer those the run began with.
 Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId run,
                                       const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-                                      const RunHints& hints, const Globals& globals);
+                                      const RunHints& hints, const Globals& globals,
+                                      const CodeChecker* checker = nullptr);
 
 // The exit code of an interrupted session, after saying how to go on.
 int interrupted_exit(RunId run, const Globals& globals);

@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/text_util.h"
+#include "evals/cli/code_session.h"
 #include "evals/cli/run_session.h"
 #include "evals/run/suite.h"
 #include "reports/recovery.h"
@@ -45,7 +46,9 @@ class SessionRunner {
   Result<int> run() {
     for (const RunSettings& part : spec_.parts) {
       ASSAY_ASSIGN(auto tasks, plan_run(registry(part.prompt.profile), part, DataLocations::from_environment()));
+      ASSAY_ASSIGN(CodeSession code, open_code_session(tasks, options_, part));
       tasks_.push_back(std::move(tasks));
+      code_.push_back(std::move(code));
     }
     for (size_t m = 0; m < spec_.models.size(); ++m) {
       ASSAY_ASSIGN(const bool finished, run_model(m));
@@ -91,7 +94,8 @@ class SessionRunner {
       }
       last_run_ = id;
       ASSAY_ASSIGN(const RunSummary summary,
-                   execute_stored_run(*client, store_, id, tasks_[p], spec_.parts[p], run_hints(options_), globals_));
+                   execute_stored_run(*client, store_, id, tasks_[p], spec_.parts[p], run_hints(options_), globals_,
+                                      code_[p].get()));
       if (!summary.finished) return false;
     }
     return true;
@@ -99,9 +103,10 @@ class SessionRunner {
 
   Result<RunId> begin_run(size_t m, size_t p, const ModelClient& client) {
     for (const PlannedTask& task : tasks_[p])
-      ASSAY_TRY(generation_plan(task.task->info(), spec_.parts[p], client.info()));
+      ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), spec_.parts[p], client.info()));
     ASSAY_ASSIGN(const StoredRun run,
-                 create_run(store_, client, tasks_[p], spec_.parts[p], spec_.models[m], 0, spec_.accept_findings));
+                 create_run(store_, client, tasks_[p], spec_.parts[p], spec_.models[m], 0, spec_.accept_findings,
+                            code_[p].get()));
     ASSAY_TRY(store_.add_session_run(session_.id, ordinal(m, p), run.id));
     session_.runs.emplace_back(ordinal(m, p), run.id);
     return run.id;
@@ -152,6 +157,7 @@ class SessionRunner {
   const RunOptions& options_;
   const Globals& globals_;
   std::vector<std::vector<PlannedTask>> tasks_;  // by part
+  std::vector<CodeSession> code_;  // one a part
   RunId last_run_ = 0;
 };
 

@@ -127,12 +127,13 @@ Result<ProvedFile> load_file(const ManifestFile& file, const Path& path) {
         fmt::format("{}: expected SHA-256 {}, found {}: {}", path.string(), expected, proved.sha256, advice));
   }
   if (file.member.empty()) {
-    ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns}));
+    ASSAY_ASSIGN(proved.rows, parse_table(mapped.text(), path.string(), {file.format, file.columns, file.raw_columns}));
   } else {
     constexpr size_t kMaxBytes = size_t{1} << 30;
     ASSAY_ASSIGN(const std::string text,
                  read_zip_member(mapped.text(), file.member, file.password, kMaxBytes, path.string()));
-    ASSAY_ASSIGN(proved.rows, parse_table(text, path.string() + ": " + file.member, {file.format, file.columns}));
+    ASSAY_ASSIGN(proved.rows,
+                 parse_table(text, path.string() + ": " + file.member, {file.format, file.columns, file.raw_columns}));
   }
   if (file.rows > 0 && static_cast<int64_t>(proved.rows.size()) != file.rows) {
     return bad_data(

@@ -60,6 +60,7 @@ Result<ManifestFile> read_shared(const JsonField& object, const ManifestFile& de
   ASSAY_ASSIGN(file.format, object.string_or("format", defaults.format));
   ASSAY_ASSIGN(file.layout, object.string_or("layout", defaults.layout));
   ASSAY_ASSIGN(file.columns, string_list(object, "columns", defaults.columns));
+  ASSAY_ASSIGN(file.raw_columns, string_list(object, "raw_columns", defaults.raw_columns));
   ASSAY_ASSIGN(file.canonical, object.bool_or("canonical", defaults.canonical));
   ASSAY_ASSIGN(file.label, object.string_or("label", defaults.label));
   return file;
@@ -80,7 +81,7 @@ Status check_file(const JsonField& object, const ManifestFile& file) {
 
 Result<ManifestFile> read_file_entry(const JsonField& object, const ManifestFile& defaults) {
   ASSAY_TRY(refuse_unknown_keys(object, {"subset", "split", "path", "member", "password", "format", "layout", "columns",
-                                         "sha256", "bytes", "rows", "canonical", "label"}));
+                                         "raw_columns", "sha256", "bytes", "rows", "canonical", "label"}));
   ASSAY_ASSIGN(ManifestFile file, read_shared(object, defaults));
   ASSAY_ASSIGN(file.path, object.get_string("path"));
   ASSAY_ASSIGN(file.member, object.string_or("member", ""));
@@ -110,7 +111,7 @@ Status check_source(const JsonField& object, const ManifestSource& source) {
 
 Result<ManifestSource> read_source(const JsonField& object) {
   ASSAY_TRY(refuse_unknown_keys(object, {"kind", "name", "version", "root", "subset", "split", "format", "layout",
-                                         "columns", "canonical", "label", "files"}));
+                                         "columns", "raw_columns", "canonical", "label", "files"}));
   ManifestSource source;
   ASSAY_ASSIGN(source.kind, object.get_string("kind"));
   ASSAY_ASSIGN(source.name, object.string_or("name", ""));
@@ -125,7 +126,9 @@ Result<ManifestSource> read_source(const JsonField& object) {
   std::set<std::string> paths;
   for (const JsonField& item : items) {
     ASSAY_ASSIGN(ManifestFile file, read_file_entry(item, defaults));
-    if (!paths.insert(file.path + "\n" + file.member).second) return item.error("a path named once");
+    // One file may hold several splits; a split lists no file twice.
+    const std::string key = fmt::format("{}\n{}\n{}\n{}", file.path, file.member, file.subset, file.split);
+    if (!paths.insert(key).second) return item.error("a path named once");
     source.files.push_back(std::move(file));
   }
   return source;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/base/text_util.h"
+#include "evals/data/raw_json.h"
 
 namespace assay {
 namespace {
@@ -159,7 +160,7 @@ Result<std::string> gunzip(std::string_view bytes, size_t max_bytes, std::string
   }
 }
 
-Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
+Result<Rows> parse_jsonl(std::string_view text, std::string_view source, const std::vector<std::string>& raw_columns) {
   text = without_byte_order_mark(text);
   Rows rows;
   size_t line_number = 0;
@@ -172,6 +173,7 @@ Result<Rows> parse_jsonl(std::string_view text, std::string_view source) {
     std::string where = fmt::format("{}: row {} (line {})", source, rows.size() + 1, line_number);
     ASSAY_ASSIGN(Json row, Json::parse(line, where));
     if (!row.is_object()) return bad_data(where + ": expected a JSON object, one a line");
+    if (!raw_columns.empty()) ASSAY_TRY(keep_raw_columns(row, line, raw_columns, where));
     rows.push_back(std::move(row));
   }
   return rows;
@@ -251,7 +253,7 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
     ASSAY_ASSIGN(plain, gunzip(bytes, kMaxTextBytes, name));
     bytes = plain;
   }
-  if (kind == "jsonl") return parse_jsonl(bytes, name);
+  if (kind == "jsonl") return parse_jsonl(bytes, name, format.raw_columns);
   if (kind == "json") return parse_json_array(bytes, name);
   return kind == "lines" ? parse_lines(bytes, name) : parse_csv(bytes, format.csv_columns, name);
 }

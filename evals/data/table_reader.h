@@ -17,6 +17,7 @@ using Rows = std::vector<Json>;
 struct TableFormat {
   std::string kind;  // "jsonl", "json" (an array), "csv", "lines", "parquet", "arrow"; "": from the file name's ending
   std::vector<std::string> csv_columns;  // names for a CSV without header; empty: the first line names them
+  std::vector<std::string> raw_columns;  // of JSON lines: kept as JSON text in a string (see raw_json.h)
 };
 
 // Reads JSON lines, a JSON array of objects, CSV (RFC 4180), Parquet or Arrow IPC (file and stream), texts also
@@ -30,7 +31,8 @@ Result<Rows> parse_table(std::string_view bytes, std::string_view name, const Ta
 // errors. In CSV every value is a string; blank lines are no rows. Arrow's integers, floats, booleans, strings, lists,
 // structs and nulls become their JSON likes, binary values strings of the same bytes; other column types are
 // unsupported.
-Result<Rows> parse_jsonl(std::string_view text, std::string_view source);
+Result<Rows> parse_jsonl(std::string_view text, std::string_view source,
+                         const std::vector<std::string>& raw_columns = {});
 // An array of objects, or an object with exactly one member that is an array: its rows (BIG-Bench Hard's layout).
 Result<Rows> parse_json_array(std::string_view text, std::string_view source);
 // A row {"text": line} a line, line ends (LF) left out; what follows the last one is a row where it is not empty.

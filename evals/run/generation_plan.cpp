@@ -60,13 +60,18 @@ Status apply(const std::string& key, const JsonField& value, GenerationPlan& pla
 
 }  // namespace
 
-Result<GenerationPlan> generation_plan(const TaskInfo& task, const RunSettings& settings, const EngineInfo& model) {
+AskContext ask_context(const RunSettings& settings) {
+  return {.in_chat = settings.prompt.apply_chat_template, .profile = settings.prompt.profile};
+}
+
+Result<GenerationPlan> generation_plan(const GenerationSettings& task, const RunSettings& settings,
+                                       const EngineInfo& model) {
   GenerationPlan plan;
-  plan.until = task.generation.until;
-  plan.sampling.max_tokens = task.generation.max_gen_toks > 0 ? task.generation.max_gen_toks : kDefaultMaxGenToks;
-  plan.sampling.temperature = task.generation.temperature;
-  plan.sampling.top_p = task.generation.top_p;
-  plan.sampling.num_samples = task.generation.repeats;
+  plan.until = task.until;
+  plan.sampling.max_tokens = task.max_gen_toks > 0 ? task.max_gen_toks : kDefaultMaxGenToks;
+  plan.sampling.temperature = task.temperature;
+  plan.sampling.top_p = task.top_p;
+  plan.sampling.num_samples = task.repeats;
   plan.sampling.seed = settings.seed;
   bool do_sample = true;
   const JsonField overrides(settings.gen_kwargs, "--gen-kwargs");

@@ -197,6 +197,7 @@ Result<PlannedTask> plan_with(const Task& task, const RunSettings& settings, con
   const TaskInfo& info = task.info();
   PlannedTask planned;
   planned.task = &task;
+  planned.asked = ask_context(settings);
   ASSAY_ASSIGN(std::string split, choice_for("--split", settings.split, info.name, info.group));
   ASSAY_ASSIGN(const std::string named_shot_split,
                choice_for("--fewshot-split", settings.fewshot_split, info.name, info.group));
@@ -288,7 +289,7 @@ Result<Sample> sample_of(const PlannedTask& planned, size_t position) {
   Sample sample;
   sample.doc_id = planned.doc_ids[position];
   sample.document = planned.documents[static_cast<size_t>(sample.doc_id)];
-  auto question = planned.task->ask(sample.document);
+  auto question = planned.task->ask_in(sample.document, planned.asked);
   if (!question.ok()) {
     return question.status().with_context(fmt::format("{} document {}", planned.task->info().name, sample.doc_id));
   }

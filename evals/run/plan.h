@@ -58,6 +58,7 @@ struct PlannedTask {
   std::vector<Json> shot_pool;              // empty at 0 shots; may be the evaluated split itself
   std::vector<int64_t> doc_ids;             // to ask, ascending
   std::vector<std::vector<int64_t>> shots;  // rows of shot_pool, one list a chosen doc_id
+  AskContext asked;
 };
 
 // Loads data, applies limit and samples, draws shots. Errors name task, split, file.
@@ -73,7 +74,10 @@ struct GenerationPlan {
   SamplingParams sampling;  // max_tokens, temperature, ..., stop strings of the task and the end-of-sequence text
   std::vector<std::string> until;  // the task's own stop strings, in order, for export
 };
-Result<GenerationPlan> generation_plan(const TaskInfo& task, const RunSettings& settings, const EngineInfo& model);
+Result<GenerationPlan> generation_plan(const GenerationSettings& task, const RunSettings& settings,
+                                       const EngineInfo& model);
+// The way of asking that the settings choose.
+AskContext ask_context(const RunSettings& settings);
 
 // SHA-256 over settings, model digests and data digests: equal exactly when two runs ask the same model the same
 // questions.

@@ -18,6 +18,7 @@
 #include "evals/prompt/lint.h"
 #include "evals/prompt/rolling.h"
 #include "evals/run/findings.h"
+#include "evals/run/grading.h"
 #include "evals/stats/estimate.h"
 
 namespace assay {
@@ -59,7 +60,7 @@ class Runner {
  public:
   Runner(ModelClient& client, Store& store, const StoredRun& run, const std::vector<PlannedTask>& tasks,
          const RunSettings& settings, const RunHints& hints, Progress& progress,
-         const std::function<bool()>& interrupted, Clock& clock)
+         const std::function<bool()>& interrupted, Clock& clock, const CodeChecker* checker)
       : client_(client),
         store_(store),
         run_(run),
@@ -69,9 +70,11 @@ class Runner {
         progress_(progress),
         interrupted_(interrupted),
         clock_(clock),
-        specials_(client.info().special_texts) {}
+        specials_(client.info().special_texts),
+        checker_(checker) {}
 
   Result<RunSummary> execute() {
+    ASSAY_TRY(start_grading());
     ASSAY_TRY(find_work());
     summary_.run = run_.id;
     const int64_t start_us = clock_.monotonic_us();
@@ -93,11 +96,13 @@ class Runner {
   Status find_work() {
     for (size_t t = 0; t < tasks_.size(); ++t) {
       ASSAY_ASSIGN(const auto answered, store_.answered(run_.id, run_.tasks[t].id));
-      const std::unordered_set<int64_t> done(answered.begin(), answered.end());
+      std::unordered_set<int64_t> done(answered.begin(), answered.end());
+      ASSAY_TRY(grade_stored_answers(t, done));
       for (size_t i = 0; i < tasks_[t].doc_ids.size(); ++i) {
         if (!done.count(tasks_[t].doc_ids[i])) work_.push_back({t, i});
       }
-      ASSAY_ASSIGN(auto generation, generation_plan(tasks_[t].task->info(), settings_, client_.info()));
+      ASSAY_ASSIGN(auto generation,
+                   generation_plan(tasks_[t].task->generation_in(tasks_[t].asked), settings_, client_.info()));
       generations_.push_back(std::make_shared<GenerationPlan>(std::move(generation)));
       ASSAY_TRY(load_running_score(t));
       items_done_ += static_cast<int64_t>(answered.size());
@@ -115,6 +120,34 @@ class Runner {
           fmt::format("--item-order {}: expected natural, reverse or shuffled:SEED", hints_.item_order));
     }
     return ok_status();
+  }
+
+  Status start_grading() {
+    const auto wants = [](const PlannedTask& planned) { return planned.task->wants_programs(); };
+    if (std::none_of(tasks_.begin(), tasks_.end(), wants)) return ok_status();
+    if (!checker_) return invalid_argument("these tasks run programs, and no sandbox was opened for them");
+    grading_ = std::make_unique<Grading>(*checker_, checker_->runner().num_workers());
+    return ok_status();
+  }
+
+  // Answers that lack only their verdict go to the graders as they are; `done` takes them in.
+  Status grade_stored_answers(size_t t, std::unordered_set<int64_t>& done) {
+    const PlannedTask& planned = tasks_[t];
+    if (!planned.task->wants_programs()) return ok_status();
+    return store_.for_each_item(run_.id, run_.tasks[t].id, [&](const StoredItem& stored) -> Status {
+      const bool waiting = stored.score.outcome == Outcome::failed &&
+                           starts_with(stored.score.reason, kGradingFailed) && !stored.response.completions.empty();
+      const auto chosen = std::lower_bound(planned.doc_ids.begin(), planned.doc_ids.end(), stored.doc_id);
+      if (!waiting || chosen == planned.doc_ids.end() || *chosen != stored.doc_id) return ok_status();
+      auto item = std::make_shared<ItemInFlight>();
+      item->task = t;
+      item->stored = stored;
+      item->stored.score = {};
+      ASSAY_ASSIGN(item->sample, sample_of(planned, static_cast<size_t>(chosen - planned.doc_ids.begin())));
+      done.insert(stored.doc_id);
+      ++items_in_flight_;
+      return finish_item(item);
+    });
   }
 
   // The running score of a resumed task begins with what is stored.
@@ -137,10 +170,16 @@ class Runner {
 
   Status ask_everything() {
     while (next_work_ < work_.size() || client_.num_pending() > 0) {
-      if (interrupted_()) return ok_status();
+      if (interrupted_()) return store_ungraded();
       ASSAY_TRY(refill());
       ASSAY_ASSIGN(auto answers, client_.wait());
       for (Answer& answer : answers) ASSAY_TRY(take(std::move(answer)));
+      if (grading_) ASSAY_TRY(take_graded(grading_->take()));
+      ASSAY_TRY(commit());
+    }
+    while (grading_ && grading_->num_pending() > 0) {
+      if (interrupted_()) return store_ungraded();
+      ASSAY_TRY(take_graded(grading_->wait()));
       ASSAY_TRY(commit());
     }
     summary_.finished = true;
@@ -330,6 +369,12 @@ class Runner {
   Status finish_item(const std::shared_ptr<ItemInFlight>& item) {
     --items_in_flight_;
     const PlannedTask& planned = tasks_[item->task];
+    if (planned.task->wants_programs()) {
+      for (const Completion& completion : item->stored.response.completions) {
+        if (completion.finish == FinishReason::failed && item->failure.empty()) item->failure = completion.error;
+      }
+      if (item->failure.empty()) return grade(item);
+    }
     if (item->failure.empty()) {
       item->stored.score = planned.task->judge(item->sample, item->stored.response);
     } else {
@@ -337,6 +382,49 @@ class Runner {
       item->stored.score.reason = item->failure;
       item->stored.response = {};
     }
+    return keep(item);
+  }
+
+  // Hands a sample to the graders; it is stored with its verdict.
+  Status grade(const std::shared_ptr<ItemInFlight>& item) {
+    const PlannedTask& planned = tasks_[item->task];
+    GradingJob job;
+    ASSAY_ASSIGN(job.problem, planned.task->code_problem(item->sample.document, planned.asked));
+    job.key = ++last_grading_key_;
+    job.task = &planned.task->info();
+    for (const Completion& completion : item->stored.response.completions) job.completions.push_back(completion.text);
+    being_graded_[job.key] = item;
+    grading_->submit(std::move(job));
+    return ok_status();
+  }
+
+  Status take_graded(std::vector<Graded> graded) {
+    for (Graded& one : graded) {
+      const auto found = being_graded_.find(one.key);
+      if (found == being_graded_.end()) return internal_error("a verdict came back that nobody asked for");
+      const std::shared_ptr<ItemInFlight> item = std::move(found->second);
+      being_graded_.erase(found);
+      item->stored.score = std::move(one.score);
+      ASSAY_TRY(keep(item));
+    }
+    return ok_status();
+  }
+
+  // Answers whose verdicts an interruption did not wait for: a resume grades them without asking again.
+  Status store_ungraded() {
+    if (!grading_) return ok_status();
+    ASSAY_TRY(take_graded(grading_->take()));
+    for (auto& [key, item] : being_graded_) {
+      item->stored.score.outcome = Outcome::failed;
+      item->stored.score.reason = std::string(kGradingFailed) + "interrupted before the verdict";
+      ASSAY_TRY(keep(item));
+    }
+    being_graded_.clear();
+    return commit();
+  }
+
+  Status keep(const std::shared_ptr<ItemInFlight>& item) {
+    const PlannedTask& planned = tasks_[item->task];
     summary_.failed += item->stored.score.outcome == Outcome::failed;
     ++summary_.asked;
     RunningScore& running = running_[item->task];
@@ -426,7 +514,11 @@ class Runner {
   const std::function<bool()>& interrupted_;
   Clock& clock_;
   const SpecialTexts specials_;
+  const CodeChecker* checker_;
 
+  std::unique_ptr<Grading> grading_;  // with tasks that ask for programs
+  std::unordered_map<uint64_t, std::shared_ptr<ItemInFlight>> being_graded_;
+  uint64_t last_grading_key_ = 0;
   std::vector<WorkItem> work_;
   std::vector<std::shared_ptr<GenerationPlan>> generations_;  // one a task
   std::vector<RunningScore> running_;                         // one a task
@@ -461,12 +553,12 @@ std::string build_text() { return fmt::format("assay {} ({})", ASSAY_VERSION, __
 Result<RunSummary> execute_run(ModelClient& client, Store& store, const StoredRun& run,
                                const std::vector<PlannedTask>& tasks, const RunSettings& settings,
                                const RunHints& hints, Progress& progress, const std::function<bool()>& interrupted,
-                               Clock& clock) {
-  return Runner(client, store, run, tasks, settings, hints, progress, interrupted, clock).execute();
+                               Clock& clock, const CodeChecker* checker) {
+  return Runner(client, store, run, tasks, settings, hints, progress, interrupted, clock, checker).execute();
 }
 
 StoredRun describe_run(const ModelClient& client, const std::vector<PlannedTask>& tasks, const RunSettings& settings,
-                       const std::string& command, Clock& clock) {
+                       const std::string& command, Clock& clock, const CodeChecker* checker) {
   StoredRun run;
   run.created_utc_us = clock.utc_us();
   run.model = client.info();
@@ -475,6 +567,7 @@ StoredRun describe_run(const ModelClient& client, const std::vector<PlannedTask>
   run.command = command;
   run.build = build_text();
   run.machine = machine_json();
+  if (checker) run.machine.set("sandbox", checker->runner().provenance());
   for (const PlannedTask& task : tasks) run.tasks.push_back(task.stored);
   return run;
 }

@@ -143,7 +143,7 @@ class Checking final : public Judge {
 
 class Keeping final : public Judge {
  public:
-  explicit Keeping(std::vector<Answer>& answers) : answers_(answers) {}
+  explicit Keeping(std::vector<ReferenceAnswer>& answers) : answers_(answers) {}
 
   bool answered(size_t, Message message, double seconds, GradeResult& result) override {
     if (message.mark == 'B') message.exception = "answer too large";
@@ -153,7 +153,7 @@ class Keeping final : public Judge {
   }
 
  private:
-  std::vector<Answer>& answers_;
+  std::vector<ReferenceAnswer>& answers_;
 };
 
 // Speaks with one candidate from its first word to the last answer.
@@ -282,7 +282,7 @@ GradeResult grade_by_calls(Sandbox& sandbox, const GradeRequest& request, bool a
   return converse(sandbox, request, alone, judge);
 }
 
-GradeResult ask_all(Sandbox& sandbox, const GradeRequest& request, std::vector<Answer>& answers) {
+GradeResult ask_all(Sandbox& sandbox, const GradeRequest& request, std::vector<ReferenceAnswer>& answers) {
   Keeping judge(answers);
   return converse(sandbox, request, false, judge);
 }

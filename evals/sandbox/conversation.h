@@ -11,6 +11,6 @@ GradeResult grade_by_calls(Sandbox& sandbox, const GradeRequest& request, bool a
 GradeResult grade_by_tests(Sandbox& sandbox, const GradeRequest& request, bool alone);
 
 // Calls everything, keeps every answer and judges none: pass once all calls were answered or raised.
-GradeResult ask_all(Sandbox& sandbox, const GradeRequest& request, std::vector<Answer>& answers);
+GradeResult ask_all(Sandbox& sandbox, const GradeRequest& request, std::vector<ReferenceAnswer>& answers);
 
 }  // namespace assay

@@ -92,9 +92,9 @@ void Grader::grade_all(std::span<const GradeRequest> requests,
       sandbox_.num_workers());
 }
 
-Result<std::vector<Answer>> Grader::answers(const std::string& program, const std::string& entry_point,
-                                            std::span<const Call> calls, const GradeLimits& limits) {
-  std::vector<Answer> answers;
+Result<std::vector<ReferenceAnswer>> Grader::answers(const std::string& program, const std::string& entry_point,
+                                                     std::span<const Call> calls, const GradeLimits& limits) {
+  std::vector<ReferenceAnswer> answers;
   GradeRequest request;
   request.program = program;
   request.entry_point = entry_point;

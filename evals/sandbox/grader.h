@@ -68,7 +68,7 @@ struct GradeResult {
 };
 
 // What calling a trusted reference gave.
-struct Answer {
+struct ReferenceAnswer {
   bool raised = false;
   Value value;
   std::string exception;  // "ValueError: ..." where it raised
@@ -90,7 +90,7 @@ class Grader {
 
   // Every answer of `entry_point`, for expected outputs from reference solutions; goes on after exceptions. Runs in the
   // sandbox like any program. Errors: bad_data where it does not load, times out or crashes; internal for infra.
-  Result<std::vector<Answer>> answers(const std::string& program, const std::string& entry_point,
+  Result<std::vector<ReferenceAnswer>> answers(const std::string& program, const std::string& entry_point,
                                       std::span<const Call> calls, const GradeLimits& limits = {});
 
   // Background grading, so that verdicts arrive while the engine decodes: done runs on a worker thread.

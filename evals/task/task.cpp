@@ -39,6 +39,14 @@ Result<Json> Task::to_document(const Json& row, std::string_view layout) const {
   return row;
 }
 
+Result<Question> Task::ask_in(const Json& document, const AskContext&) const { return ask(document); }
+
+GenerationSettings Task::generation_in(const AskContext&) const { return info_.generation; }
+
+Result<CodeProblem> Task::code_problem(const Json&, const AskContext&) const {
+  return internal_error(info_.name + " does not ask for programs");
+}
+
 Status Task::prepare(std::vector<Json>&, SplitRole) const { return ok_status(); }
 
 }  // namespace assay

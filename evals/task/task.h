@@ -8,6 +8,8 @@
 
 #include "engine/base/json.h"
 #include "engine/base/status.h"
+#include "evals/task/code_problem.h"
+#include "evals/task/profile.h"
 #include "evals/task/sample.h"
 
 namespace assay {
@@ -84,6 +86,12 @@ struct TaskInfo {
 // and the ones that are there.
 Result<Json> select_columns(const Json& row, std::initializer_list<std::string_view> columns);
 
+// What a question may depend on besides its document.
+struct AskContext {
+  bool in_chat = false;             // asked through a chat template
+  Profile profile = Profile::main;  // whose protocol is followed where they differ
+};
+
 // What a split is loaded for.
 enum class SplitRole : uint8_t { evaluated, shots };
 
@@ -109,6 +117,15 @@ class Task {
   // Scores an answer. Pure: the same inputs give the same score, so stored answers can be scored again. The default
   // judges multiple choice and generation; it lives in evals/scoring, the room above this one.
   virtual Score judge(const Sample& sample, const Response& response) const;
+
+  // The same where the question, or how it is answered, depends on the way of asking. The defaults: ask() and the
+  // TaskInfo's settings.
+  virtual Result<Question> ask_in(const Json& document, const AskContext& context) const;
+  virtual GenerationSettings generation_in(const AskContext& context) const;
+
+  // Tasks whose answers are programs are judged by running them (evals/scoring/code_check), not by judge().
+  virtual bool wants_programs() const { return false; }
+  virtual Result<CodeProblem> code_problem(const Json& document, const AskContext& context) const;
 
  private:
   TaskInfo info_;

@@ -46,20 +46,20 @@ TEST_CASE("generation settings come from the task, then from --gen-kwargs") {
   EngineInfo model;
   model.eos_text = "</s>";
   RunSettings settings;
-  GenerationPlan plan = generation_plan(task, settings, model).value();
+  GenerationPlan plan = generation_plan(task.generation, settings, model).value();
   CHECK(plan.sampling.max_tokens == 256);
   CHECK(plan.sampling.temperature == 0);
   CHECK(plan.sampling.stop == std::vector<std::string>{"Question:", "</s>"});
   settings.gen_kwargs =
       Json::parse(R"({"max_gen_toks": 20, "temperature": 0.7, "top_p": 0.9, "until": ["a", "b"]})", "x").value();
-  plan = generation_plan(task, settings, model).value();
+  plan = generation_plan(task.generation, settings, model).value();
   CHECK(plan.sampling.max_tokens == 20);
   CHECK(plan.sampling.temperature == doctest::Approx(0.7));
   CHECK(plan.until == std::vector<std::string>{"a", "b"});
   settings.gen_kwargs.set("do_sample", false);
-  CHECK(generation_plan(task, settings, model).value().sampling.temperature == 0);
+  CHECK(generation_plan(task.generation, settings, model).value().sampling.temperature == 0);
   settings.gen_kwargs.set("beams", 2);
-  const auto unknown = generation_plan(task, settings, model);
+  const auto unknown = generation_plan(task.generation, settings, model);
   CHECK(unknown.status().code() == Code::invalid_argument);
   CHECK(unknown.status().message().find("beams") != std::string::npos);
 }
