@@ -73,6 +73,11 @@ Result<int> rescore_command(RunId run, const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
   ASSAY_ASSIGN(const StoredRun stored, store->run(run));
   const Json* asked = stored.settings.find("profile");  // an imported run has none
+  if (const Json* files = stored.settings.find("task_files"); files && files->is_array()) {
+    std::vector<std::string> paths;
+    for (const Json& file : files->as_array()) paths.push_back(file.is_string() ? file.as_string() : "");
+    ASSAY_TRY(load_task_files(paths, {}));
+  }
   ASSAY_ASSIGN(const Profile profile, parse_profile(asked && asked->is_string() ? asked->as_string() : "main"));
   ASSAY_ASSIGN(const RescoreSummary summary, rescore_run(*store, run, registry(profile)));
   if (!globals.json)

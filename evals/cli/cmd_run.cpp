@@ -57,8 +57,13 @@ Status write_lm_eval_files(Session& session, RunId run) {
 
 // Several models or a suite: planned together, stored as one session, run model by model.
 Result<int> whole_command(Session& session, bool several) {
-  ASSAY_ASSIGN(const SessionSpec spec, session_spec(session.options));
-  for (const RunSettings& part : spec.parts) ASSAY_TRY(registry(part.prompt.profile).expand(part.tasks));
+  ASSAY_ASSIGN(SessionSpec spec, session_spec(session.options));
+  for (RunSettings& part : spec.parts) {
+    ASSAY_ASSIGN(const auto tasks, registry(part.prompt.profile).expand(part.tasks));
+    for (const Task* task : tasks) {
+      if (!task->info().definition_file.empty()) part.task_files.push_back(task->info().definition_file);
+    }
+  }
   if (session.options.plan) return show_plan(spec, session.options, *session.globals);
   if (several && !session.options.output_path.empty())
     return invalid_argument("--output-path goes with one model and --tasks; `assay export RUN` writes any run");

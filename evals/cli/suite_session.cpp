@@ -45,6 +45,7 @@ class SessionRunner {
 
   Result<int> run() {
     for (const RunSettings& part : spec_.parts) {
+      ASSAY_TRY(load_task_files(part.task_files, {}));
       ASSAY_ASSIGN(auto tasks, plan_run(registry(part.prompt.profile), part, DataLocations::from_environment()));
       ASSAY_ASSIGN(CodeSession code, open_code_session(tasks, options_, part));
       tasks_.push_back(std::move(tasks));

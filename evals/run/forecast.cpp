@@ -128,8 +128,7 @@ int64_t trie_tokens(std::vector<Tokens>& lists) {
 Result<TaskForecast> forecast_task(const PlannedTask& task, const RunSettings& settings, const ModelWords& words,
                                    const EngineInfo& model) {
   const TaskInfo& info = task.task->info();
-  ASSAY_ASSIGN(const GenerationPlan generation,
-               generation_plan(task.task->generation_in(task.asked), settings, model));
+  ASSAY_ASSIGN(const GenerationPlan generation, generation_plan(task.task->generation_in(task.asked), settings, model));
   const int64_t limit = settings.max_length > 0 ? std::min<int64_t>(settings.max_length, model.max_model_len)
                                                 : int64_t{model.max_model_len};
   const TokenId prefix = model.bos_token ? *model.bos_token : model.eos_tokens.empty() ? 0 : model.eos_tokens[0];

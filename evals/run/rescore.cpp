@@ -36,14 +36,22 @@ bool same_score(const Score& a, const Score& b) {
          same_extracted(a.extracted, b.extracted);
 }
 
+// How a stored run asked; an imported run's settings hold less.
+AskContext asked_in(const StoredRun& run) {
+  const auto settings = RunSettings::from_json(run.settings);
+  return settings.ok() ? ask_context(*settings) : AskContext();
+}
+
 Result<RescoreSummary> rescore_task(Store& store, const StoredRun& run, StoredTask stored, const Task& task) {
   RescoreSummary summary;
+  if (task.wants_programs()) return summary;  // verdicts of programs that ran are not judged again from text
+  const AskContext asked = asked_in(run);
   std::vector<StoredItem> renewed;
   ASSAY_TRY(store.for_each_item(run.id, stored.id, [&](const StoredItem& item) {
     if (item.score.outcome == Outcome::failed && item.response.loglikelihoods.empty() &&
         item.response.completions.empty())
       return ok_status();
-    auto question = task.ask(item.document);
+    auto question = task.ask_in(item.document, asked);
     if (!question.ok()) return question.status().with_context(fmt::format("{} document {}", stored.name, item.doc_id));
     const Sample sample{item.doc_id, item.document, std::move(*question)};
     ++summary.items;
@@ -78,6 +86,7 @@ Result<RescoreSummary> rescore_run(Store& store, RunId id, const Registry& regis
     sum.changed += part.changed;
     const std::string& version = registry.find_task(task.name)->info().version;
     if (part.changed == 0 && version == task.version) continue;
+    if (registry.find_task(task.name)->wants_programs()) continue;
     notes.push_back(
         {task.name, "rescored", StoredFinding::Severity::info, part.changed, part.items,
          fmt::format("scores were renewed from stored answers by assay {}: {} of {} changed (task version {} "

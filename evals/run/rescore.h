@@ -13,7 +13,8 @@ struct RescoreSummary {
 };
 
 // Judges a run's stored answers again with the tasks as they are now; no model is asked. What changed is stored task by
-// task, each in one transaction, and noted as a finding. Failed samples stay failed. Errors: not_found for a task the
+// task, each in one transaction, and noted as a finding. Failed samples stay failed, and answers that are
+// programs keep the verdicts of their runs. Errors: not_found for a task the
 // program no longer has; the store's.
 Result<RescoreSummary> rescore_run(Store& store, RunId run, const Registry& registry);
 

@@ -132,6 +132,7 @@ RunSettings overlaid(const RunSettings& part, const RunSettings& given) {
   if (!given.prompt.system_instruction.empty()) settings.prompt.system_instruction = given.prompt.system_instruction;
   for (const auto& [key, value] : given.gen_kwargs.as_object()) settings.gen_kwargs.set(key, value);
   if (given.max_length > 0) settings.max_length = given.max_length;
+  settings.skip_bad_rows |= given.skip_bad_rows;
   settings.fewshot_seed = given.fewshot_seed;
   settings.seed = given.seed;
   settings.now_utc = given.now_utc;
