@@ -72,7 +72,30 @@ void add_memory(pid_t pid, TreeUse& use) {
   }
 }
 
+// Proportional sizes: a page that n processes share counts 1/n in each. Slow, so asked only where the plain sum is
+// over.
+int64_t proportional_bytes(pid_t pid) {
+  const std::string text = read_proc("/proc/" + std::to_string(pid) + "/smaps_rollup");
+  int64_t bytes = text.empty() ? -1 : 0;
+  for (const char* key : {"Pss_Anon:", "Pss_Shmem:"}) {
+    const size_t at = text.find(key);
+    if (at != std::string::npos) bytes += std::atoll(text.c_str() + at + std::strlen(key)) * 1024;
+  }
+  return bytes;
+}
+
 }  // namespace
+
+int64_t tree_proportional_bytes(pid_t root) {
+  int64_t sum = 0, read = 0;
+  for (const pid_t pid : whole_tree(root)) {
+    const int64_t bytes = proportional_bytes(pid);
+    if (bytes < 0) continue;  // gone, or pid 1, which nobody may look into
+    sum += bytes;
+    ++read;
+  }
+  return read > 0 ? sum : -1;
+}
 
 TreeUse tree_use(pid_t root) {
   TreeUse use;

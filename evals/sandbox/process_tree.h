@@ -15,6 +15,9 @@ struct TreeUse {
 };
 TreeUse tree_use(pid_t root);
 
+// The tree's memory with pages that processes share counted once; -1 where the kernel does not tell.
+int64_t tree_proportional_bytes(pid_t root);
+
 // Sends SIGKILL to the tree, leaves first, until nothing beneath `root` is left; for runs without a pid namespace.
 void kill_tree(pid_t root);
 

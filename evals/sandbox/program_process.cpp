@@ -155,11 +155,13 @@ void ProgramProcess::read_note() {
 }
 
 void ProgramProcess::stop(Verdict why, std::string detail) {
-  if (ended_ || stopping()) return;
+  if (!ended_ && !stopping()) stop(why, std::move(detail), tree_use(launched_.pid));
+}
+
+void ProgramProcess::stop(Verdict why, std::string detail, const TreeUse& use) {
   stop_us_ = now_us();
   end_.stopped = why;
   end_.detail = std::move(detail);
-  const TreeUse use = tree_use(launched_.pid);
   end_.cpu_s = static_cast<double>(use.cpu_us) * 1e-6;
   if (!isolated_) kill_tree(launched_.pid);
   ::syscall(SYS_pidfd_send_signal, launched_.pidfd.get(), SIGKILL, nullptr, 0);
@@ -174,13 +176,21 @@ void ProgramProcess::tick() {
   const int64_t now = now_us();
   if (stopping() || now < next_tick_us()) return;
   last_tick_us_ = now;
-  if (static_cast<double>(now - started_us_) * 1e-6 >= limits_.wall_s)
-    return stop(Verdict::timeout, fmt::format("more than {:g} s of wall time", limits_.wall_s));
   const TreeUse use = tree_use(launched_.pid);
+  if (static_cast<double>(now - started_us_) * 1e-6 >= limits_.wall_s)
+    return stop(Verdict::timeout, fmt::format("more than {:g} s of wall time", limits_.wall_s), use);
   if (static_cast<double>(use.cpu_us) * 1e-6 >= limits_.cpu_s)
-    return stop(Verdict::timeout, fmt::format("more than {:g} s of CPU time", limits_.cpu_s));
-  if (cgroup_ ? cgroup_->oom_kills() > 0 : use.memory_bytes > limits_.memory_bytes)
-    stop(Verdict::memory, fmt::format("more than {} bytes of memory", limits_.memory_bytes));
+    return stop(Verdict::timeout, fmt::format("more than {:g} s of CPU time", limits_.cpu_s), use);
+  if (cgroup_ ? cgroup_->oom_kills() > 0 : over_memory(use))
+    stop(Verdict::memory, fmt::format("more than {} bytes of memory", limits_.memory_bytes), use);
+}
+
+// Far over the cap is over it however pages are shared; near it, shared pages are counted once.
+bool ProgramProcess::over_memory(const TreeUse& use) const {
+  if (use.memory_bytes <= limits_.memory_bytes) return false;
+  if (use.num_processes <= 2) return true;
+  const int64_t bytes = tree_proportional_bytes(launched_.pid);
+  return bytes < 0 || bytes > limits_.memory_bytes;
 }
 
 // The tree is gone: what it had written is still in the pipes.

@@ -8,6 +8,7 @@
 
 #include "evals/sandbox/cgroup.h"
 #include "evals/sandbox/launcher.h"
+#include "evals/sandbox/process_tree.h"
 #include "evals/sandbox/sandbox.h"
 #include "evals/sandbox/verdict.h"
 
@@ -61,6 +62,8 @@ class ProgramProcess {
   void read_output(Fd& fd, std::string& text);
   void read_note();
   void tick();
+  bool over_memory(const TreeUse& use) const;
+  void stop(Verdict why, std::string detail, const TreeUse& use);
   void gone();
   int64_t next_tick_us() const { return last_tick_us_ + tick_us_; }
 

@@ -15,7 +15,8 @@
 namespace assay::testing {
 namespace {
 
-constexpr double kKillLimit_ms = 100;
+// `assay bench sandbox` measures kill to gone on a quiet machine; here the machine may be busy with anything.
+constexpr double kKillLimit_ms = 1000;
 
 struct Configuration {
   const char* name;
