@@ -37,5 +37,6 @@ void add_prompt(CLI::App& app, Globals& globals, Action& chosen);
 void add_import(CLI::App& app, Globals& globals, Action& chosen);
 void add_quantize(CLI::App& app, Globals& globals, Action& chosen);
 void add_generate(CLI::App& app, Globals& globals, Action& chosen);
+void add_grade(CLI::App& app, Globals& globals, Action& chosen);
 
 }  // namespace assay::cli

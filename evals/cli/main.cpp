@@ -64,6 +64,7 @@ int run(int argc, char** argv) {
   add_import(app, globals, action);
   add_quantize(app, globals, action);
   add_generate(app, globals, action);
+  add_grade(app, globals, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
