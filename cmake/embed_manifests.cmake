@@ -1,4 +1,5 @@
-# Writes OUT: every *.json of DIR as a byte array, listed by name. Run with cmake -P.
+# Writes OUT: every *.json of DIR as a byte array, listed by name by a function NAME (embedded_manifests, embedded_suites).
+# Run with cmake -P.
 file(GLOB files ${DIR}/*.json)
 list(SORT files)
 set(bodies "")
@@ -12,5 +13,5 @@ foreach(file ${files})
   string(APPEND table "    {\"${name}\", std::string_view(reinterpret_cast<const char*>(kManifest${i}), sizeof(kManifest${i}) - 1)},\n")
   math(EXPR i "${i} + 1")
 endforeach()
-file(WRITE ${OUT}.tmp "// Generated from data-manifests/datasets.\n#include \"evals/data/embedded_manifests.h\"\n\nnamespace assay {\nnamespace {\n${bodies}}  // namespace\n\nstd::vector<EmbeddedManifest> embedded_manifests() {\n  return {\n${table}  };\n}\n\n}  // namespace assay\n")
+file(WRITE ${OUT}.tmp "// Generated from ${DIR}.\n#include \"evals/data/embedded_manifests.h\"\n\nnamespace assay {\nnamespace {\n${bodies}}  // namespace\n\nstd::vector<EmbeddedManifest> ${NAME}() {\n  return {\n${table}  };\n}\n\n}  // namespace assay\n")
 file(RENAME ${OUT}.tmp ${OUT})

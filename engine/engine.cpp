@@ -150,6 +150,9 @@ EngineInfo describe(const EngineOptions& options, const OpenedFolder& folder, co
   info.bos_text = tokenizer.bos_text();
   info.eos_text = tokenizer.eos_text();
   info.pad_text = tokenizer.pad_text();
+  for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
+    if (tokenizer.is_special(token)) info.special_texts.push_back(tokenizer.token_bytes(token));
+  }
   info.has_chat_template = folder.chat_template.has_value();
   if (folder.chat_template) {
     info.chat_template = folder.chat_template->text();

@@ -44,6 +44,7 @@ struct EngineInfo {
   std::optional<TokenId> bos_token;
   Tokens eos_tokens;  // generation_config.json's list, else config.json's
   std::string bos_text, eos_text, pad_text;
+  std::vector<std::string> special_texts;  // the spelling of every special token; not kept in the store
   bool has_chat_template = false;
   std::string chat_template;   // its text
   std::string weights_sha256;  // of the sorted list "file name, size, SHA-256" of config.json and the weight files

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <unordered_map>
 
@@ -12,6 +13,8 @@
 
 namespace assay {
 namespace {
+
+constexpr size_t kNone = SIZE_MAX;
 
 // One task of both runs.
 struct CommonTask {
@@ -30,10 +33,15 @@ struct Differences {
   std::vector<std::string> serious, minor;
 };
 
+bool is_imported(const StoredRun& run) { return run.settings.find("imported") != nullptr; }
+
 void compare_setting(const StoredRun& a, const StoredRun& b, std::string_view key, Differences& out) {
   const Json* left = a.settings.find(key);
   const Json* right = b.settings.find(key);
   if (left && right && *left == *right) return;
+  if (!left || !right) {
+    if (is_imported(a) || is_imported(b)) return;  // lm-eval's files do not say
+  }
   out.serious.push_back(
       fmt::format("{} {} against {}", key, left ? left->dump() : "none", right ? right->dump() : "none"));
 }
@@ -44,8 +52,14 @@ Differences differences_of(const StoredRun& a, const StoredRun& b, const std::ve
                                      "max_length", "fewshot_seed", "profile", "now_utc"}) {
     compare_setting(a, b, key, out);
   }
-  if (a.model.tokenizer_sha256 != b.model.tokenizer_sha256) out.minor.push_back("the tokenizer files differ");
-  if (a.model.chat_template_sha256 != b.model.chat_template_sha256) out.minor.push_back("the chat templates differ");
+  const bool imported = is_imported(a) || is_imported(b);
+  if (imported) out.minor.push_back("a run was imported: what lm-eval's files leave out was not compared");
+  if (!imported && a.model.tokenizer_sha256 != b.model.tokenizer_sha256)
+    out.minor.push_back("the tokenizer files differ");
+  const Json* chat = a.settings.find("apply_chat_template");
+  const bool templated = !imported || (chat && chat->is_bool() && chat->as_bool());
+  if (templated && a.model.chat_template_sha256 != b.model.chat_template_sha256)
+    out.minor.push_back("the chat templates differ");
   if (a.model.dtype != b.model.dtype)
     out.minor.push_back(fmt::format("dtype {} against {}", a.model.dtype, b.model.dtype));
   if (a.model.backend != b.model.backend)
@@ -57,7 +71,7 @@ Differences differences_of(const StoredRun& a, const StoredRun& b, const std::ve
     if (x.num_fewshot != y.num_fewshot)
       out.serious.push_back(fmt::format("{}: {} shots against {}", x.name, x.num_fewshot, y.num_fewshot));
     if (x.split != y.split) out.serious.push_back(fmt::format("{}: split {} against {}", x.name, x.split, y.split));
-    if (x.fewshot_data_sha256 != y.fewshot_data_sha256)
+    if (!imported && x.fewshot_data_sha256 != y.fewshot_data_sha256)
       out.serious.push_back(x.name + ": the shots come from different data");
   }
   if (a.state != RunState::finished || b.state != RunState::finished)
@@ -89,27 +103,43 @@ PairedComparison compare_lower_is_better(const PairedScores& scores) {
   return comparison;
 }
 
-// Pairs by document hash, equal documents in order of doc_id.
-Status pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task,
-                 const std::string& metric, int32_t stratum, PairedScores& out) {
+// Pairs by document hash, equal documents in order of doc_id; what is left by doc_id. Returns how many went by doc_id.
+Result<int64_t> pair_task(Store& store, const StoredRun& a, const StoredRun& b, const CommonTask& task,
+                          const std::string& metric, int32_t stratum, PairedScores& out) {
   ASSAY_ASSIGN(const StoredScores left, store.scores(a.id, task.baseline->id, metric));
   ASSAY_ASSIGN(const StoredScores right, store.scores(b.id, task.candidate->id, metric));
   WeightedValues before, after;
   std::unordered_map<std::string, std::vector<size_t>> by_hash;
   for (size_t i = right.values.size(); i-- > 0;) by_hash[right.doc_hashes[i]].push_back(i);
+  std::vector<size_t> partner(left.values.size(), kNone);
+  std::vector<bool> taken(right.values.size(), false);
   for (size_t i = 0; i < left.values.size(); ++i) {
     const auto found = by_hash.find(left.doc_hashes[i]);
     if (found == by_hash.end() || found->second.empty()) continue;
-    const size_t j = found->second.back();
-    before.add(left.values[i], left.weights[i]);
-    after.add(right.values[j], right.weights[j]);
-    out.stratum.push_back(stratum);
+    partner[i] = found->second.back();
+    taken[partner[i]] = true;
     found->second.pop_back();
+  }
+  std::unordered_map<int64_t, size_t> by_id;
+  for (size_t i = 0; i < right.values.size(); ++i) {
+    if (!taken[i]) by_id[right.doc_ids[i]] = i;
+  }
+  int64_t by_number = 0;
+  for (size_t i = 0; i < left.values.size(); ++i) {
+    if (partner[i] == kNone) {
+      const auto found = by_id.find(left.doc_ids[i]);
+      if (found == by_id.end()) continue;
+      partner[i] = found->second;
+      ++by_number;
+    }
+    before.add(left.values[i], left.weights[i]);
+    after.add(right.values[partner[i]], right.weights[partner[i]]);
+    out.stratum.push_back(stratum);
   }
   const std::string aggregation = aggregation_of(*task.baseline, metric);
   before.append_to(out.baseline, aggregation);
   after.append_to(out.candidate, aggregation);
-  return ok_status();
+  return by_number;
 }
 
 Status add_outcomes(Store& store, RunId run, int64_t task_id, OutcomeCounts& sum) {
@@ -134,6 +164,7 @@ class Comparer {
   }
 
   const std::vector<CommonTask>& common() const { return common_; }
+  const std::map<std::string, int64_t>& paired_by_number() const { return paired_by_number_; }
 
   Result<std::vector<RowScores>> rows(bool detail) {
     std::vector<std::string> names;
@@ -174,7 +205,7 @@ class Comparer {
     describe(task, out.row);
     out.row.task = task.baseline->name;
     out.row.metric = task.baseline->primary_metric;
-    ASSAY_TRY(pair_task(store_, a_, b_, task, out.row.metric, 0, out.scores));
+    ASSAY_TRY(pair(task, out.row.metric, 0, out.scores));
     ASSAY_TRY(add_outcomes(store_, a_.id, task.baseline->id, out.row.baseline_outcomes));
     ASSAY_TRY(add_outcomes(store_, b_.id, task.candidate->id, out.row.candidate_outcomes));
     out.row.share = is_share(aggregation_of(*task.baseline, out.row.metric));
@@ -194,12 +225,18 @@ class Comparer {
       if (std::find(members.begin(), members.end(), task.baseline->name) == members.end()) continue;
       describe(task, out.row);
       grouped.push_back(task.baseline->name);
-      ASSAY_TRY(pair_task(store_, a_, b_, task, group.metric, stratum++, out.scores));
+      ASSAY_TRY(pair(task, group.metric, stratum++, out.scores));
       ASSAY_TRY(add_outcomes(store_, a_.id, task.baseline->id, out.row.baseline_outcomes));
       ASSAY_TRY(add_outcomes(store_, b_.id, task.candidate->id, out.row.candidate_outcomes));
     }
     out.row.comparison = compare_paired(out.scores);
     return out;
+  }
+
+  Status pair(const CommonTask& task, const std::string& metric, int32_t stratum, PairedScores& scores) {
+    ASSAY_ASSIGN(const int64_t by_number, pair_task(store_, a_, b_, task, metric, stratum, scores));
+    if (by_number > 0) paired_by_number_[task.baseline->name] = by_number;
+    return ok_status();
   }
 
   static void describe(const CommonTask& task, RecoveryRow& row) {
@@ -213,6 +250,7 @@ class Comparer {
   const StoredRun& b_;
   const Registry& registry_;
   std::vector<CommonTask> common_;
+  std::map<std::string, int64_t> paired_by_number_;  // by task
 };
 
 std::string percent(double value) { return fmt::format("{:.2f}", 100 * value); }
@@ -271,25 +309,42 @@ int64_t without_answer(const OutcomeCounts& counts) { return counts.no_answer + 
 
 }  // namespace
 
-Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry,
-                                    bool detail, bool force) {
-  RecoveryReport report;
-  ASSAY_ASSIGN(report.baseline, store.run(baseline));
-  ASSAY_ASSIGN(report.candidate, store.run(candidate));
-  Comparer comparer(store, report.baseline, report.candidate, registry);
+namespace {
+
+// One pair of runs on its way into a report.
+Status add_pair(Store& store, const RunPair& pair, const Registry& registry, bool detail, bool force,
+                RecoveryReport& report, std::vector<RowScores>& rows) {
+  ASSAY_ASSIGN(const StoredRun baseline, store.run(pair.baseline));
+  ASSAY_ASSIGN(const StoredRun candidate, store.run(pair.candidate));
+  Comparer comparer(store, baseline, candidate, registry);
   if (comparer.common().empty()) {
-    return not_found(
-        fmt::format("runs {} and {} have no task in common: `assay ls runs` shows what each ran", baseline, candidate));
+    return not_found(fmt::format("runs {} and {} have no task in common: `assay ls runs` shows what each ran",
+                                 pair.baseline, pair.candidate));
   }
-  const Differences differences = differences_of(report.baseline, report.candidate, comparer.common());
+  const Differences differences = differences_of(baseline, candidate, comparer.common());
   if (!differences.serious.empty() && !force) {
     return bad_data(fmt::format("runs {} and {} did not ask the same questions: {}; --force compares them all the same",
-                                baseline, candidate, differences.serious.front()));
+                                pair.baseline, pair.candidate, differences.serious.front()));
   }
-  report.warnings = differences.serious;
-  report.warnings.insert(report.warnings.end(), differences.minor.begin(), differences.minor.end());
+  ASSAY_ASSIGN(auto found, comparer.rows(detail));
+  std::move(found.begin(), found.end(), std::back_inserter(rows));
+  const auto warn = [&](const std::string& text) {
+    if (std::find(report.warnings.begin(), report.warnings.end(), text) == report.warnings.end())
+      report.warnings.push_back(text);
+  };
+  for (const std::string& text : differences.serious) warn(text);
+  for (const std::string& text : differences.minor) warn(text);
+  for (const auto& [task, count] : comparer.paired_by_number())
+    warn(fmt::format("{}: {} questions differ in their text and were paired by number", task, count));
+  for (const auto& [run, into] :
+       {std::pair{pair.baseline, &report.baseline_findings}, std::pair{pair.candidate, &report.candidate_findings}}) {
+    ASSAY_ASSIGN(auto findings, store.findings(run));
+    std::move(findings.begin(), findings.end(), std::back_inserter(*into));
+  }
+  return ok_status();
+}
 
-  ASSAY_ASSIGN(auto rows, comparer.rows(detail));
+void add_average(std::vector<RowScores>& rows, RecoveryReport& report) {
   std::vector<PairedComparison> averaged;
   std::vector<PairedScores> averaged_scores;
   for (RowScores& row : rows) {
@@ -299,13 +354,30 @@ Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidat
     }
     report.rows.push_back(std::move(row.row));
   }
-  if (averaged.size() > 1) {
-    RecoveryRow average;
-    average.task = "average";
-    average.is_average = true;
-    average.comparison = average_of(averaged, averaged_scores);
-    report.rows.push_back(std::move(average));
-  }
+  if (averaged.size() < 2) return;
+  RecoveryRow average;
+  average.task = "average";
+  average.is_average = true;
+  average.comparison = average_of(averaged, averaged_scores);
+  report.rows.push_back(std::move(average));
+}
+
+}  // namespace
+
+Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry,
+                                    bool detail, bool force) {
+  return compare_run_pairs(store, {{baseline, candidate}}, registry, detail, force);
+}
+
+Result<RecoveryReport> compare_run_pairs(Store& store, const std::vector<RunPair>& pairs, const Registry& registry,
+                                         bool detail, bool force) {
+  if (pairs.empty()) return invalid_argument("no runs to compare");
+  RecoveryReport report;
+  ASSAY_ASSIGN(report.baseline, store.run(pairs.front().baseline));
+  ASSAY_ASSIGN(report.candidate, store.run(pairs.front().candidate));
+  std::vector<RowScores> rows;
+  for (const RunPair& pair : pairs) ASSAY_TRY(add_pair(store, pair, registry, detail, force, report, rows));
+  add_average(rows, report);
   return report;
 }
 
@@ -336,6 +408,11 @@ Table recovery_table(const RecoveryReport& report) {
     table.notes.push_back(
         fmt::format("{} answers held no extractable answer or failed; `assay report RUN` counts them", unanswered));
   for (const std::string& warning : report.warnings) table.notes.push_back("warning: " + warning);
+  for (const auto& [role, findings] :
+       {std::pair{"baseline, ", &report.baseline_findings}, std::pair{"candidate, ", &report.candidate_findings}}) {
+    for (std::string& note : finding_notes(*findings, role, StoredFinding::Severity::warning))
+      table.notes.push_back(std::move(note));
+  }
   table.notes.push_back(run_note("baseline", report.baseline));
   table.notes.push_back(run_note("candidate", report.candidate));
   return table;
@@ -373,7 +450,9 @@ Json recovery_json(const RecoveryReport& report) {
       .set("baseline", run(report.baseline))
       .set("candidate", run(report.candidate))
       .set("rows", std::move(rows))
-      .set("warnings", std::move(warnings));
+      .set("warnings", std::move(warnings))
+      .set("baseline_findings", findings_json(report.baseline_findings))
+      .set("candidate_findings", findings_json(report.candidate_findings));
 }
 
 }  // namespace assay

@@ -23,7 +23,8 @@ struct RecoveryRow {
 };
 struct RecoveryReport {
   StoredRun baseline, candidate;
-  std::vector<RecoveryRow> rows;      // groups as one row; leaves of a complete group only in detail mode; average last
+  std::vector<RecoveryRow> rows;  // groups as one row; leaves of a complete group only in detail mode; average last
+  std::vector<StoredFinding> baseline_findings, candidate_findings;
   std::vector<std::string> warnings;  // what makes the two runs less comparable
 };
 
@@ -31,6 +32,13 @@ struct RecoveryReport {
 // data differ (names what) unless `force`, which turns that into warnings; not_found when no task is common.
 Result<RecoveryReport> compare_runs(Store& store, RunId baseline, RunId candidate, const Registry& registry,
                                     bool detail, bool force);
+// The same over several pairs of runs of the same two models, as a suite has them: one table, one average. `baseline`
+// and `candidate` of the report are the first pair's.
+struct RunPair {
+  RunId baseline = 0, candidate = 0;
+};
+Result<RecoveryReport> compare_run_pairs(Store& store, const std::vector<RunPair>& pairs, const Registry& registry,
+                                         bool detail, bool force);
 Table recovery_table(const RecoveryReport& report);
 Json recovery_json(const RecoveryReport& report);
 

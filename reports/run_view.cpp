@@ -120,6 +120,7 @@ std::string aggregation_of(const StoredTask& task, const std::string& key) {
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry) {
   RunView view;
   ASSAY_ASSIGN(view.run, store.run(id));
+  ASSAY_ASSIGN(view.findings, store.findings(id));
   Leaves leaves;
   for (const StoredTask& task : view.run.tasks) {
     ASSAY_ASSIGN(TaskView leaf, view_task(store, id, task));
@@ -153,11 +154,40 @@ Table run_table(const RunView& view) {
   for (const TaskView& task : view.tasks) {
     for (const MetricView& metric : task.metrics) table.rows.push_back(table_row(task, metric));
   }
+  for (std::string& note : finding_notes(view.findings, "", StoredFinding::Severity::info))
+    table.notes.push_back(std::move(note));
   if (run.state != RunState::finished) table.notes.push_back("unfinished: `assay resume` goes on where it stopped");
   table.notes.push_back(fmt::format("weights sha256 {}", run.model.weights_sha256));
   table.notes.push_back(fmt::format("plan sha256 {}", run.plan_sha256));
   table.notes.push_back(run.command);
   return table;
+}
+
+std::vector<std::string> finding_notes(const std::vector<StoredFinding>& findings, const std::string& role,
+                                       StoredFinding::Severity least) {
+  std::vector<std::string> notes;
+  for (const StoredFinding& finding : findings) {
+    if (finding.severity < least) continue;
+    const std::string where = finding.scope.empty() ? "" : finding.scope + ": ";
+    const std::string_view word =
+        finding.severity == StoredFinding::Severity::info ? "note" : severity_name(finding.severity);
+    notes.push_back(fmt::format("{}: {}{}{}", word, role, where, finding.text));
+  }
+  return notes;
+}
+
+Json findings_json(const std::vector<StoredFinding>& findings) {
+  Json list = Json::array();
+  for (const StoredFinding& finding : findings) {
+    list.push_back(Json::object()
+                       .set("task", finding.scope)
+                       .set("code", finding.code)
+                       .set("severity", severity_name(finding.severity))
+                       .set("affected", finding.affected)
+                       .set("total", finding.total)
+                       .set("text", finding.text));
+  }
+  return list;
 }
 
 Json run_json(const RunView& view) {
@@ -190,6 +220,7 @@ Json run_json(const RunView& view) {
   json.set("tokens_asked", run.tokens_asked).set("tokens_computed", run.tokens_computed).set("seconds", run.seconds);
   json.set("tokens_per_s", run.seconds > 0 ? static_cast<double>(run.tokens_computed) / run.seconds : 0.0);
   json.set("command", run.command);
+  json.set("findings", findings_json(view.findings));
   return json;
 }
 

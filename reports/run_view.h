@@ -32,6 +32,7 @@ struct TaskView {
 struct RunView {
   StoredRun run;
   std::vector<TaskView> tasks;  // groups before their leaves
+  std::vector<StoredFinding> findings;
 };
 
 // Reads a run's scores and aggregates groups. A pure function of the stored rows: no clock, no paths, so two stores
@@ -40,6 +41,10 @@ struct RunView {
 std::string aggregation_of(const StoredTask& task, const std::string& key);
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry);
 Table run_table(const RunView& view);
+// "warning: mmlu: 25.1 % is what guessing gives": findings as lines below a table, `role` before each.
+std::vector<std::string> finding_notes(const std::vector<StoredFinding>& findings, const std::string& role,
+                                       StoredFinding::Severity least);
+Json findings_json(const std::vector<StoredFinding>& findings);
 Json run_json(const RunView& view);  // the object of --json: run, tasks, tokens_asked, tokens_computed, seconds,
                                      // tokens_per_s, peak_memory_bytes
 

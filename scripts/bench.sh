@@ -7,5 +7,5 @@ mkdir -p build/bench
 for bench in build/release/bench/bench_*; do
   [ -x "$bench" ] || continue
   name=$(basename "$bench")
-  ASSAY_BENCH_BF16=$bf16 ASSAY_BENCH_W4A16=$w4a16 "$bench" --benchmark_out="build/bench/$name.json" --benchmark_out_format=json "$@"
+  ASSAY_BENCH_MODEL=$bf16 ASSAY_BENCH_BF16=$bf16 ASSAY_BENCH_W4A16=$w4a16 "$bench" --benchmark_out="build/bench/$name.json" --benchmark_out_format=json "$@"
 done

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 
-THINK = "\nA: Let's think step by step.\n"
+THINK = "\nA: Let's think step by step."
 
 
 def bbh_shots(mirror):
@@ -28,10 +28,9 @@ def bbh_shots(mirror):
         pairs = []
         for shot in shots:
             question, mark, answer = shot.partition(THINK)
-            if not mark:  # one file leaves the second half of the phrase out
-                question, mark, answer = shot.partition("\nA: ")
-            if not mark:
+            if not mark or answer[0] not in "\n ":  # one file goes on in the same line
                 sys.exit(f"{name}: a shot without an answer")
+            answer = answer[1:]
             pairs.append({"input": question, "target": answer})
         if len(pairs) != 3:
             sys.exit(f"{name}: {len(pairs)} shots, expected 3")

@@ -152,3 +152,24 @@ TEST_CASE("a header starts with #pragma once and shows no heavy third-party head
     }
   }
 }
+
+TEST_CASE("no source names a host of its own, but for the Hub's default endpoint") {
+  size_t endpoints = 0;
+  for (const char* top : {"engine", "evals", "tasks", "reports"}) {
+    for (const std::string& file : sources_of(top)) {
+      std::ifstream in(fs::path(ASSAY_SOURCE_DIR) / file);
+      for (std::string line; std::getline(in, line);) {
+        const bool is_comment = line.find("//") < line.find("://");
+        for (const char* scheme : {"\"http://", "\"https://"}) {
+          const size_t at = line.find(scheme);
+          if (at == std::string::npos || is_comment) continue;
+          const size_t host = at + std::string(scheme).size();
+          if (host >= line.size() || line[host] == '"') continue;
+          CHECK_MESSAGE(line.find("kDefaultHubEndpoint") != std::string::npos, file << ": " << line);
+          ++endpoints;
+        }
+      }
+    }
+  }
+  CHECK(endpoints == 1);
+}

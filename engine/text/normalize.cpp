@@ -34,6 +34,7 @@ class Nfc : public Normalizer {
     if (!all_bytes_below(text.text, kFirstComposingLead)) text.text = nfc(text.text);
     return ok_status();
   }
+  bool keeps_word_cuts() const override { return true; }  // nothing composes with or across an ASCII space
 };
 
 class Nfkc : public Normalizer {

@@ -24,6 +24,8 @@ class Normalizer {
   // `text` is valid UTF-8 and stays so. Errors: bad_data when it would exceed kMaxTextBytes, or when a pattern's search
   // gives up.
   virtual Status normalize(NormalizedText& text) const = 0;
+  // Whether a text may be cut before a space between two ASCII letters, its halves normalized one by one.
+  virtual bool keeps_word_cuts() const { return false; }
 };
 
 // By its "type": NFC, NFKC, Lowercase, Prepend, Replace, Strip, Sequence. null gives a null pointer: nothing to do.

@@ -129,6 +129,8 @@ class ScannerSplit : public PreTokenizer {
       return ok_status();
     });
   }
+  // No alternative of the known patterns has a space behind a letter.
+  WordCut word_cut() const override { return WordCut::makes; }
 
  private:
   SplitPattern pattern_;
@@ -148,6 +150,12 @@ class CharacterSplit : public PreTokenizer {
       arrange(parts, behavior_, out);
       return ok_status();
     });
+  }
+  WordCut word_cut() const override {
+    bool touches = matches_ascii_[' '];
+    for (char c = 'a'; c <= 'z'; ++c)
+      touches |= matches_ascii_[static_cast<size_t>(c)] || matches_ascii_[static_cast<size_t>(c - 'a' + 'A')];
+    return touches ? WordCut::changes : WordCut::keeps;
   }
 
  private:
@@ -354,6 +362,16 @@ void PieceList::take_spare() {
 Status PreTokenization::split(PieceList& pieces) const {
   for (const auto& step : steps) ASSAY_TRY(step->split(pieces));
   return ok_status();
+}
+
+bool PreTokenization::cuts_between_words() const {
+  bool cuts = false;
+  for (const auto& step : steps) {
+    const PreTokenizer::WordCut cut = step->word_cut();
+    if (cut == PreTokenizer::WordCut::changes) return false;
+    cuts |= cut == PreTokenizer::WordCut::makes;
+  }
+  return cuts;
 }
 
 Result<PreTokenization> make_pre_tokenizer(const JsonField& field) {

@@ -68,6 +68,13 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   // Cuts and rewrites the pieces in place. Errors: when a pattern's search gives up.
   virtual Status split(PieceList& pieces) const = 0;
+  // What the step does to a text that may be cut where a space stands between two ASCII letters, before the space:
+  enum class WordCut : uint8_t {
+    changes,  // its pieces may depend on what lies beyond the cut
+    keeps,    // the halves' pieces are the whole's, but one piece may reach over the cut
+    makes,    // it cuts there itself
+  };
+  virtual WordCut word_cut() const { return WordCut::changes; }
 };
 
 struct PreTokenization {
@@ -76,6 +83,8 @@ struct PreTokenization {
   bool byte_level = false;
 
   Status split(PieceList& pieces) const;
+  // Whether every text may be cut before a space that stands between two ASCII letters, its halves split one by one.
+  bool cuts_between_words() const;
 };
 
 // By its "type": ByteLevel, Split, Digits, Metaspace, Whitespace, WhitespaceSplit, Punctuation, Sequence; null does

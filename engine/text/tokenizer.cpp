@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/text_util.h"
+#include "engine/text/recent_text.h"
 #include "engine/text/tokenizer_parts.h"
 
 namespace assay {
@@ -22,8 +23,8 @@ class Encoding {
   Encoding(const TokenizerParts& parts, const TokenizeOptions& options, Tokens& out)
       : parts_(parts), skip_special_(!options.parse_special_tokens), out_(out) {}
 
-  Status add_text(std::string_view text) {
-    return for_segments(parts_.raw_matcher, text, true,
+  Status add_text(std::string_view text, bool starts = true) {
+    return for_segments(parts_.raw_matcher, text, starts,
                         [&](std::string_view part, bool at_start) { return add_unnormalized(part, at_start); });
   }
 
@@ -79,6 +80,33 @@ Status check_text(std::string_view text) {
   const auto differs = std::mismatch(text.begin(), text.end(), repaired.begin(), repaired.end()).first;
   return bad_data(fmt::format("text to tokenize: byte {} of {} is not UTF-8; convert the text", differs - text.begin(),
                               text.size()));
+}
+
+// Below this a text is encoded faster than it is compared with another; and parts are no shorter than this many bytes.
+constexpr size_t kWorthReusing = 256, kShortestPart = 64;
+
+// The ids of `text` alone, part by part between cuts, behind those that the thread's recent text shares with it.
+Status encode_reusing(const TokenizerParts& parts, const TokenizeOptions& options, std::string_view text, Tokens& out) {
+  RecentText& recent = RecentText::of_this_thread();
+  size_t begin = recent.keep_common(parts.cut_owner + (options.parse_special_tokens ? 1 : 0), text);
+  if (!is_valid_utf8(text.substr(begin))) {
+    recent.forget();
+    return check_text(text);
+  }
+  recent.extend(text);
+  Encoding encoding(parts, options, recent.tokens());
+  while (begin < text.size()) {
+    const size_t cut = std::min(next_word_cut(text, begin + kShortestPart), text.size());
+    const Status status = encoding.add_text(text.substr(begin, cut - begin), begin == 0);
+    if (!status.ok()) {
+      recent.forget();
+      return status;
+    }
+    if (cut < text.size()) recent.add_cut(cut);
+    begin = cut;
+  }
+  out.insert(out.end(), recent.tokens().begin(), recent.tokens().end());
+  return ok_status();
 }
 
 // transformers' clean_up_tokenization: each rule over what the one before it left.
@@ -146,14 +174,18 @@ Result<Tokenizer> Tokenizer::from_tekken(std::string_view tekken_json, std::stri
 }
 
 Result<Tokens> Tokenizer::encode(std::string_view text, const TokenizeOptions& options) const {
-  ASSAY_TRY(check_text(text));
   Tokens tokens;
   tokens.reserve(text.size() / 4);
   const auto append = [&](const Tokens& affix) {
     if (options.add_special_tokens) tokens.insert(tokens.end(), affix.begin(), affix.end());
   };
   append(parts_->affixes.prefix);
-  ASSAY_TRY(Encoding(*parts_, options, tokens).add_text(text));
+  if (options.reuse && parts_->cut_owner && text.size() >= kWorthReusing && text.size() <= kMaxTextBytes) {
+    ASSAY_TRY(encode_reusing(*parts_, options, text, tokens));
+  } else {
+    ASSAY_TRY(check_text(text));
+    ASSAY_TRY(Encoding(*parts_, options, tokens).add_text(text));
+  }
   append(parts_->affixes.suffix);
   return tokens;
 }

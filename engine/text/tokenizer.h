@@ -15,6 +15,7 @@ namespace assay {
 struct TokenizeOptions {
   bool add_special_tokens = false;   // apply the post-processor (BOS, EOS)
   bool parse_special_tokens = true;  // text that spells an added token becomes it
+  bool reuse = true;                 // take over what this thread's last text begins with; the same ids either way
 };
 
 struct TokenizerParts;

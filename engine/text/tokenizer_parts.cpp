@@ -1,6 +1,7 @@
 #include "engine/text/tokenizer_parts.h"
 
 #include <fmt/format.h>
+#include <atomic>
 
 #include <algorithm>
 #include <initializer_list>
@@ -147,6 +148,25 @@ Status make_matchers(TokenizerParts& parts) {
   return ok_status();
 }
 
+// Whether an added token could be found in a whole text but not in its halves, cut before a space between two letters.
+bool may_span_cut(const AddedToken& token) {
+  if (token.lstrip || token.rstrip || token.single_word) return true;
+  const std::string& content = token.content;
+  for (size_t i = 1; i < content.size(); ++i) {
+    const char before = content[i - 1];
+    if (content[i] == ' ' && ((before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z'))) return true;
+  }
+  return false;
+}
+
+uint64_t cut_owner_of(const TokenizerParts& parts) {
+  static std::atomic<uint64_t> last{0};
+  const bool may_cut = parts.pre_tokenization.cuts_between_words() &&
+                       (!parts.normalizer || parts.normalizer->keeps_word_cuts()) &&
+                       std::none_of(parts.added.begin(), parts.added.end(), may_span_cut);
+  return may_cut ? last += 2 : 0;
+}
+
 }  // namespace
 
 const AddedToken* TokenizerParts::find_added(TokenId id) const {
@@ -209,6 +229,7 @@ Result<std::unique_ptr<TokenizerParts>> load_tokenizer_json(const NamedText& tok
   ASSAY_TRY(override_affixes(*parts).with_context(config.name));
   ASSAY_TRY(make_matchers(*parts));
   parts->digest = digest_of({tokenizer.text, config.text, special_tokens_map.text});
+  parts->cut_owner = cut_owner_of(*parts);
   return parts;
 }
 
@@ -231,6 +252,7 @@ Result<std::unique_ptr<TokenizerParts>> load_tekken_json(const NamedText& tekken
   parts->config.unk = text_if_known("<unk>");
   if (const auto bos = parts->find(kBos)) parts->affixes.prefix = {*bos};
   parts->digest = digest_of({tekken.text});
+  parts->cut_owner = cut_owner_of(*parts);
   return parts;
 }
 

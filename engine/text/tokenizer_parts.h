@@ -32,6 +32,7 @@ struct TokenizerParts {
   std::unique_ptr<TokenDecoder> decoder;  // nullptr: contents are joined by spaces
   Affixes affixes;
   TokenizerConfig config;
+  uint64_t cut_owner = 0;  // 0: texts may not be cut between words; else this vocabulary's own number, a multiple of 2
   bool is_tekken = false;  // contents are bytes as they are, and text is repaired from special token to special token
   std::string digest;
 

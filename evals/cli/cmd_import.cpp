@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 
 #include "engine/base/json.h"
@@ -9,6 +10,8 @@
 #include "engine/formats/gguf.h"
 #include "engine/model/import_gguf.h"
 #include "evals/cli/commands.h"
+#include "evals/cli/run_session.h"
+#include "evals/run/import_lm_eval.h"
 
 namespace assay::cli {
 namespace {
@@ -33,10 +36,54 @@ Result<int> import_gguf_command(const std::string& file, const std::string& out,
   return 0;
 }
 
+void print_imported(const ImportedRun& run, const Path& file) {
+  if (run.was_here) {
+    std::printf("run %lld  %s: imported before\n", static_cast<long long>(run.run), file.c_str());
+    return;
+  }
+  std::printf("run %lld  %s: %lld tasks, %s answers, %s document hashes matched, %s mismatched\n",
+              static_cast<long long>(run.run), run.model.c_str(), static_cast<long long>(run.tasks),
+              with_thousands(run.items).c_str(), with_thousands(run.matched_hashes).c_str(),
+              with_thousands(run.mismatched_hashes).c_str());
+  for (const std::string& warning : run.warnings) std::fprintf(stderr, "assay: %s\n", warning.c_str());
+}
+
+Json imported_json(const ImportedRun& run, const Path& file) {
+  Json warnings = Json::array();
+  for (const std::string& warning : run.warnings) warnings.push_back(warning);
+  return Json::object()
+      .set("run", run.run)
+      .set("file", file.string())
+      .set("was_here", run.was_here)
+      .set("model", run.model)
+      .set("tasks", run.tasks)
+      .set("items", run.items)
+      .set("matched_hashes", run.matched_hashes)
+      .set("mismatched_hashes", run.mismatched_hashes)
+      .set("warnings", std::move(warnings));
+}
+
+Result<int> import_lm_eval_command(const std::vector<std::string>& folders, const Globals& globals) {
+  std::vector<LmEvalRunFiles> files;
+  for (const std::string& folder : folders) {
+    ASSAY_ASSIGN(auto found, find_lm_eval_runs(folder));
+    std::move(found.begin(), found.end(), std::back_inserter(files));
+  }
+  ASSAY_ASSIGN(auto store, Store::open(globals.db));
+  Json list = Json::array();
+  for (const LmEvalRunFiles& each : files) {
+    ASSAY_ASSIGN(const ImportedRun run, import_lm_eval(*store, each, registry()));
+    if (!globals.json) print_imported(run, each.results);
+    list.push_back(imported_json(run, each.results));
+  }
+  if (globals.json) std::printf("%s\n", Json::object().set("runs", std::move(list)).dump().c_str());
+  return 0;
+}
+
 }  // namespace
 
 void add_import(CLI::App& app, Globals& globals, Action& chosen) {
-  CLI::App* verb = app.add_subcommand("import", "make a checkpoint folder from another format");
+  CLI::App* verb = app.add_subcommand("import", "take over what other tools wrote: a model, or results");
   verb->require_subcommand(1);
   auto file = std::make_shared<std::string>(), out = std::make_shared<std::string>();
   CLI::App* gguf = verb->add_subcommand("gguf", "a GGUF file as a bf16 checkpoint folder");
@@ -44,6 +91,12 @@ void add_import(CLI::App& app, Globals& globals, Action& chosen) {
   gguf->add_option("--out,-o", *out, "folder to make")->required();
   gguf->callback([file, out, &globals, &chosen] {
     chosen = [file, out, &globals] { return import_gguf_command(*file, *out, globals); };
+  });
+  auto folders = std::make_shared<std::vector<std::string>>();
+  CLI::App* lm_eval = verb->add_subcommand("lm-eval", "results and samples of lm-eval 0.4 as stored runs");
+  lm_eval->add_option("DIR", *folders, "folders given to lm_eval as --output_path, or results files")->required();
+  lm_eval->callback([folders, &globals, &chosen] {
+    chosen = [folders, &globals] { return import_lm_eval_command(*folders, globals); };
   });
 }
 

@@ -9,6 +9,7 @@
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
 #include "evals/data/fetch.h"
+#include "evals/run/suite.h"
 #include "reports/table.h"
 
 namespace assay::cli {
@@ -104,13 +105,35 @@ Result<int> list_runs(const Globals& globals) {
   return 0;
 }
 
+Result<int> list_suites(const Globals& globals) {
+  Table table;
+  table.columns = {{"suite"}, {"tasks"}, {"about"}};
+  Json list = Json::array();
+  for (const std::string& name : suite_names()) {
+    ASSAY_ASSIGN(const Suite suite, find_suite(name));
+    std::vector<std::string> tasks;
+    for (const RunSettings& part : suite.parts) tasks.insert(tasks.end(), part.tasks.begin(), part.tasks.end());
+    table.rows.push_back({name, join(tasks, ","), suite.about});
+    list.push_back(Json::object().set("suite", name).set("tasks", strings(tasks)).set("about", suite.about));
+  }
+  if (globals.json) {
+    std::printf("%s\n", list.dump().c_str());
+  } else {
+    print_table(table, globals);
+  }
+  return 0;
+}
+
 }  // namespace
 
 void add_ls(CLI::App& app, Globals& globals, Action& chosen) {
-  CLI::App* verb = app.add_subcommand("ls", "list tasks or runs");
+  CLI::App* verb = app.add_subcommand("ls", "list tasks, suites or runs");
   verb->require_subcommand(1);
   verb->add_subcommand("tasks", "every task, with the data that is at hand")->callback([&globals, &chosen] {
     chosen = [&globals] { return list_tasks(globals); };
+  });
+  verb->add_subcommand("suites", "the suites built in, for run --suite")->callback([&globals, &chosen] {
+    chosen = [&globals] { return list_suites(globals); };
   });
   verb->add_subcommand("runs", "the runs in the database, newest first")->callback([&globals, &chosen] {
     chosen = [&globals] { return list_runs(globals); };

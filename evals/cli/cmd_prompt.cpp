@@ -50,13 +50,129 @@ Result<Tokens> encode(const Words& words, std::string_view text) {
   return words.tokenizer->encode(text, options);
 }
 
-// "12 |Question|": ids with the text of each.
+// One "id text" a line.
 std::string token_list(const Words& words, const Tokens& tokens) {
   std::string text;
   for (const TokenId token : tokens) {
     text += fmt::format("{} {}\n", token, Json(replace_invalid_utf8(words.tokenizer->token_bytes(token))).dump());
   }
   return text;
+}
+
+Json ids_json(const Tokens& tokens) {
+  Json ids = Json::array();
+  for (const TokenId token : tokens) ids.push_back(int64_t{token});
+  return ids;
+}
+
+// One request as a model is sent it; tokens only where they are asked for.
+struct ShownRequest {
+  const std::string* context;
+  std::string continuation;
+  TokenPair pair;
+};
+
+// An item with everything that made its prompt.
+struct ShownItem {
+  Sample sample;
+  PromptTexts texts;
+  std::vector<Question> shots;
+  std::vector<ShownRequest> requests;
+};
+
+Status add_tokens(const Words& words, ShownRequest& request) {
+  if (request.continuation.empty()) {
+    ASSAY_ASSIGN(request.pair.context, encode(words, *request.context));
+    return ok_status();
+  }
+  ASSAY_ASSIGN(request.pair, encode_pair([&](std::string_view text) { return encode(words, text); }, *request.context,
+                                         request.continuation, 0, int64_t{1} << 30));
+  return ok_status();
+}
+
+Status show_item(const PlannedTask& planned, size_t position, const RunSettings& settings, const Words& words,
+                 bool tokens, ShownItem& item) {
+  const ChatRenderer chat = [&](const std::vector<ChatMessage>& messages, const RenderOptions& render) {
+    ChatRenderOptions chat_options;
+    chat_options.add_generation_prompt = render.add_generation_prompt;
+    chat_options.continue_final_message = render.continue_final_message;
+    return words.chat->render(messages, chat_options, words.now_utc_us);
+  };
+  ASSAY_ASSIGN(item.texts, prompt_of(planned, position, settings, chat));
+  ASSAY_ASSIGN(item.sample, sample_of(planned, position));
+  for (const int64_t row : planned.shots[position]) {
+    ASSAY_ASSIGN(Question shot, planned.task->ask(planned.shot_pool[static_cast<size_t>(row)]));
+    item.shots.push_back(std::move(shot));
+  }
+  const auto& continuations = item.texts.continuations;
+  for (size_t i = 0; i < item.texts.num_requests(); ++i) {
+    ShownRequest request;
+    request.context = &item.texts.context_of(i);
+    if (!continuations.empty()) request.continuation = continuations[continuations.size() == 1 ? 0 : i];
+    if (tokens) ASSAY_TRY(add_tokens(words, request));
+    item.requests.push_back(std::move(request));
+  }
+  return ok_status();
+}
+
+Json item_json(const PlannedTask& planned, size_t position, const ShownItem& item, bool tokens) {
+  Json requests = Json::array();
+  for (const ShownRequest& request : item.requests) {
+    Json json = Json::object();
+    json.set("context", *request.context).set("continuation", request.continuation);
+    if (tokens) {
+      json.set("context_tokens", static_cast<int64_t>(request.pair.context.size()))
+          .set("context_ids", ids_json(request.pair.context))
+          .set("continuation_ids", ids_json(request.pair.continuation))
+          .set("boundary_merge", request.pair.merged);
+    }
+    requests.push_back(std::move(json));
+  }
+  Json rows = Json::array(), shots = Json::array();
+  for (size_t i = 0; i < item.shots.size(); ++i) {
+    rows.push_back(planned.shots[position][i]);
+    shots.push_back(Json::object()
+                        .set("row", planned.shots[position][i])
+                        .set("text", item.shots[i].shot_text())
+                        .set("target", item.shots[i].target));
+  }
+  return Json::object()
+      .set("task", planned.stored.name)
+      .set("item", item.sample.doc_id)
+      .set("split", planned.stored.split)
+      .set("label", planned.stored.split_label)
+      .set("fewshot_split", planned.stored.fewshot_split)
+      .set("shots", std::move(rows))
+      .set("shot_texts", std::move(shots))
+      .set("target", item.sample.question.target)
+      .set("gold", item.sample.question.gold)
+      .set("requests", std::move(requests));
+}
+
+void print_item(const PlannedTask& planned, size_t position, const ShownItem& item, const Words& words, bool tokens) {
+  for (size_t i = 0; i < item.requests.size(); ++i) {
+    const ShownRequest& request = item.requests[i];
+    const bool new_context = i == 0 || item.texts.contexts.size() > 1;
+    if (new_context) std::printf("----- context %zu\n%s\n", i, request.context->c_str());
+    if (!request.continuation.empty())
+      std::printf("----- continuation %zu: %s\n", i, Json(request.continuation).dump().c_str());
+    if (!tokens) continue;
+    if (new_context)
+      std::printf("----- %zu context tokens\n%s", request.pair.context.size(),
+                  token_list(words, request.pair.context).c_str());
+    if (!request.continuation.empty())
+      std::printf("----- %zu continuation tokens%s\n%s", request.pair.continuation.size(),
+                  request.pair.merged ? " (a token spans the boundary)" : "",
+                  token_list(words, request.pair.continuation).c_str());
+  }
+  std::string rows;
+  for (const int64_t row : planned.shots[position]) rows += fmt::format("{}{}", rows.empty() ? "" : ", ", row);
+  std::printf("----- target: %s\n", Json(item.sample.question.target).dump().c_str());
+  if (rows.empty()) {
+    std::printf("----- no shots\n");
+  } else {
+    std::printf("----- shots: rows %s of %s\n", rows.c_str(), planned.stored.fewshot_split.c_str());
+  }
 }
 
 Result<int> prompt_command(PromptOptions& options, const Globals& globals) {
@@ -87,64 +203,13 @@ Result<int> prompt_command(PromptOptions& options, const Globals& globals) {
     return invalid_argument(
         fmt::format("--item {}: {} has {} documents, numbered from 0", options.item, name, planned.stored.rows));
   }
-  const ChatRenderer chat = [&](const std::vector<ChatMessage>& messages, const RenderOptions& render) {
-    ChatRenderOptions chat_options;
-    chat_options.add_generation_prompt = render.add_generation_prompt;
-    chat_options.continue_final_message = render.continue_final_message;
-    return words.chat->render(messages, chat_options, words.now_utc_us);
-  };
   const auto position = static_cast<size_t>(options.item);
-  ASSAY_ASSIGN(const PromptTexts texts, prompt_of(planned, position, settings, chat));
-  ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
-  Json requests = Json::array();
-  for (size_t i = 0; i < texts.num_requests(); ++i) {
-    const std::string continuation = texts.continuations.empty()       ? ""
-                                     : texts.continuations.size() == 1 ? texts.continuations[0]
-                                                                       : texts.continuations[i];
-    Json request = Json::object();
-    request.set("context", texts.context_of(i)).set("continuation", continuation);
-    if (!globals.json && (i == 0 || texts.contexts.size() > 1))
-      std::printf("----- context %zu\n%s\n", i, texts.context_of(i).c_str());
-    if (!globals.json && !continuation.empty())
-      std::printf("----- continuation %zu: %s\n", i, Json(continuation).dump().c_str());
-    if (options.tokens && continuation.empty()) {
-      ASSAY_ASSIGN(const Tokens tokens, encode(words, texts.context_of(i)));
-      if (!globals.json) std::printf("----- %zu tokens\n%s", tokens.size(), token_list(words, tokens).c_str());
-      request.set("context_tokens", static_cast<int64_t>(tokens.size()));
-    } else if (options.tokens) {
-      ASSAY_ASSIGN(const TokenPair pair, encode_pair([&](std::string_view text) { return encode(words, text); },
-                                                     texts.context_of(i), continuation, 0, int64_t{1} << 30));
-      Json ids = Json::array();
-      for (const TokenId token : pair.continuation) ids.push_back(int64_t{token});
-      request.set("context_tokens", static_cast<int64_t>(pair.context.size())).set("continuation_ids", std::move(ids));
-      if (!globals.json) {
-        if (i == 0)
-          std::printf("----- %zu context tokens\n%s", pair.context.size(), token_list(words, pair.context).c_str());
-        std::printf("----- %zu continuation tokens\n%s", pair.continuation.size(),
-                    token_list(words, pair.continuation).c_str());
-      }
-    }
-    requests.push_back(std::move(request));
-  }
-  Json shots = Json::array();
-  for (const int64_t row : planned.shots[position]) shots.push_back(row);
+  ShownItem item;
+  ASSAY_TRY(show_item(planned, position, settings, words, options.tokens, item));
   if (globals.json) {
-    std::printf("%s\n", Json::object()
-                            .set("task", name)
-                            .set("item", options.item)
-                            .set("split", planned.stored.split)
-                            .set("label", planned.stored.split_label)
-                            .set("fewshot_split", planned.stored.fewshot_split)
-                            .set("shots", std::move(shots))
-                            .set("target", sample.question.target)
-                            .set("gold", sample.question.gold)
-                            .set("requests", std::move(requests))
-                            .dump()
-                            .c_str());
+    std::printf("%s\n", item_json(planned, position, item, options.tokens).dump().c_str());
   } else {
-    std::printf("----- target: %s\n----- shots: %s of %s\n", Json(sample.question.target).dump().c_str(),
-                shots.dump().c_str(),
-                planned.stored.fewshot_split.empty() ? "none" : planned.stored.fewshot_split.c_str());
+    print_item(planned, position, item, words, options.tokens);
   }
   return 0;
 }

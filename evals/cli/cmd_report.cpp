@@ -6,6 +6,7 @@
 
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
+#include "evals/run/rescore.h"
 #include "reports/export_lm_eval.h"
 #include "reports/recovery.h"
 #include "reports/run_view.h"
@@ -68,6 +69,22 @@ Result<int> export_command(const ReportOptions& options, const Globals& globals)
   return 0;
 }
 
+Result<int> rescore_command(RunId run, const Globals& globals) {
+  ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
+  ASSAY_ASSIGN(const StoredRun stored, store->run(run));
+  const Json* asked = stored.settings.find("profile");  // an imported run has none
+  ASSAY_ASSIGN(const Profile profile, parse_profile(asked && asked->is_string() ? asked->as_string() : "main"));
+  ASSAY_ASSIGN(const RescoreSummary summary, rescore_run(*store, run, registry(profile)));
+  if (!globals.json)
+    std::fprintf(stderr, "run %lld: %lld answers judged again, %lld scores changed\n", static_cast<long long>(run),
+                 static_cast<long long>(summary.items), static_cast<long long>(summary.changed));
+  ASSAY_ASSIGN(const RunView view, view_run(*store, run, registry()));
+  Json json = run_json(view);
+  json.set("rescored", summary.items).set("changed", summary.changed);
+  print_as(run_table(view), json, "terminal", globals);
+  return 0;
+}
+
 void add_format(CLI::App& verb, ReportOptions& options) {
   verb.add_option("--format", options.format, "terminal, markdown, json, csv")
       ->check(CLI::IsMember({"terminal", "markdown", "json", "csv"}));
@@ -105,6 +122,13 @@ void add_export(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_flag("--no-samples", options->no_samples, "only the results file");
   verb->callback(
       [options, &globals, &chosen] { chosen = [options, &globals] { return export_command(*options, globals); }; });
+}
+
+void add_rescore(CLI::App& app, Globals& globals, Action& chosen) {
+  auto run = std::make_shared<RunId>(0);
+  CLI::App* verb = app.add_subcommand("rescore", "judge a run's stored answers again, without the model");
+  verb->add_option("RUN", *run, "run number")->required();
+  verb->callback([run, &globals, &chosen] { chosen = [run, &globals] { return rescore_command(*run, globals); }; });
 }
 
 }  // namespace assay::cli

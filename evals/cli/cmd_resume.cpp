@@ -2,10 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "evals/cli/code_session.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
+#include "evals/cli/suite_session.h"
 
 namespace assay::cli {
 namespace {
@@ -43,13 +45,25 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   return summary.finished;
 }
 
+Result<int> go_on(Store& store, SessionId session, const RunOptions& options, const Globals& globals) {
+  watch_signals();
+  return execute_session(store, session, options, globals);
+}
+
 Result<int> resume_command(const RunOptions& options, RunId wanted, const Globals& globals) {
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
+  std::optional<SessionId> session;
   if (wanted == 0) {
     ASSAY_ASSIGN(const auto newest, store->newest_unfinished());
+    if (!newest) {
+      ASSAY_ASSIGN(session, store->newest_unfinished_session());
+      if (session) return go_on(*store, *session, options, globals);
+    }
     if (!newest) return not_found(fmt::format("{}: no unfinished run; `assay ls runs` lists all", globals.db));
     wanted = *newest;
   }
+  ASSAY_ASSIGN(session, store->session_of(wanted));
+  if (session) return go_on(*store, *session, options, globals);
   ASSAY_ASSIGN(const StoredRun run, store->run(wanted));
   ASSAY_ASSIGN(const Pair pair, pair_of(*store, run));
   watch_signals();

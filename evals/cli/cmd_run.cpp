@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "engine/base/clock.h"
 #include "engine/base/text_util.h"
 #include "evals/cli/code_session.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
+#include "evals/cli/suite_session.h"
 #include "reports/export_lm_eval.h"
 
 namespace assay::cli {
@@ -41,7 +43,8 @@ Result<RunSummary> run_baseline(Session& session, RunId candidate, RunId& baseli
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.baseline));
   ASSAY_ASSIGN(auto client, open_model(engine));
   ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.baseline, candidate, session.code.get()));
+                                               session.options.baseline, candidate, session.options.accept_findings,
+                                               session.code.get()));
   baseline = run.id;
   return ask(session, *client, run.id);
 }
@@ -52,9 +55,28 @@ Status write_lm_eval_files(Session& session, RunId run) {
       .status();
 }
 
+// Several models or a suite: planned together, stored as one session, run model by model.
+Result<int> whole_command(Session& session, bool several) {
+  ASSAY_ASSIGN(const SessionSpec spec, session_spec(session.options));
+  for (const RunSettings& part : spec.parts) ASSAY_TRY(registry(part.prompt.profile).expand(part.tasks));
+  if (session.options.plan) return show_plan(spec, session.options, *session.globals);
+  if (several && !session.options.output_path.empty())
+    return invalid_argument("--output-path goes with one model and --tasks; `assay export RUN` writes any run");
+  ASSAY_ASSIGN(session.store, Store::open(session.globals->db));
+  ASSAY_ASSIGN(const SessionId id, session.store->create_session(spec.to_json(), real_clock().utc_us()));
+  watch_signals();
+  return execute_session(*session.store, id, session.options, *session.globals);
+}
+
 Result<int> run_command(Session& session) {
   Globals& globals = *session.globals;
   ASSAY_TRY(apply_model_args(session.options));
+  if (session.options.model.empty() && session.options.more_models.size() == 1) {
+    session.options.model = session.options.more_models[0];
+    session.options.more_models.clear();
+  }
+  const bool as_a_whole = !session.options.suite.empty() || !session.options.more_models.empty();
+  if (as_a_whole || session.options.plan) return whole_command(session, as_a_whole);
   ASSAY_ASSIGN(session.settings, run_settings(session.options));
   if (session.settings.tasks.empty())
     return invalid_argument("no task: name some with --tasks (assay ls tasks lists them)");
@@ -70,7 +92,8 @@ Result<int> run_command(Session& session) {
   ASSAY_ASSIGN(session.code, open_code_session(session.tasks, session.options, session.settings));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));
   ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.model, 0, session.code.get()));
+                                               session.options.model, 0, session.options.accept_findings,
+                                               session.code.get()));
   watch_signals();
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();
@@ -106,6 +129,12 @@ void add_run(CLI::App& app, Globals& globals, Action& chosen) {
                    "also write lm-eval's results file into this folder");
   verb->add_flag("--log-samples,--log_samples,-s", options.log_samples,
                  "with --output-path: also lm-eval's samples files");
+  verb->add_option("--suite", options.suite,
+                   "smoke, openllm-v1, mistral-small-card, or a suite's file: tasks with their settings");
+  verb->add_option("MODELS", options.more_models, "checkpoint folders, run one after the other");
+  verb->add_flag("--plan", options.plan, "show what would be asked, and what it takes; ask nothing");
+  verb->add_flag("--accept-findings", options.accept_findings,
+                 "run although the look at the prompts before it found something serious");
   verb->add_option("--item-order", options.item_order,
                    "natural, reverse, shuffled:SEED: the order of asking (scores do not depend on it)");
   verb->callback([session, &chosen] { chosen = [session] { return run_command(*session); }; });

@@ -33,10 +33,15 @@ void add_ls(CLI::App& app, Globals& globals, Action& chosen);
 void add_report(CLI::App& app, Globals& globals, Action& chosen);
 void add_compare(CLI::App& app, Globals& globals, Action& chosen);
 void add_export(CLI::App& app, Globals& globals, Action& chosen);
+void add_rescore(CLI::App& app, Globals& globals, Action& chosen);
 void add_prompt(CLI::App& app, Globals& globals, Action& chosen);
+void add_fetch(CLI::App& app, Globals& globals, Action& chosen);
 void add_import(CLI::App& app, Globals& globals, Action& chosen);
 void add_quantize(CLI::App& app, Globals& globals, Action& chosen);
 void add_generate(CLI::App& app, Globals& globals, Action& chosen);
 void add_grade(CLI::App& app, Globals& globals, Action& chosen);
+void add_sandbox(CLI::App& app, Globals& globals, Action& chosen);
+void add_doctor(CLI::App& app, Globals& globals, Action& chosen);
+void add_bench(CLI::App& app, Globals& globals, Action& chosen);
 
 }  // namespace assay::cli

@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/run_session.h"
+#include "evals/cli/usage.h"
 
 namespace assay::cli {
 
@@ -60,11 +61,18 @@ int run(int argc, char** argv) {
   add_report(app, globals, action);
   add_compare(app, globals, action);
   add_export(app, globals, action);
+  add_rescore(app, globals, action);
   add_prompt(app, globals, action);
+  add_fetch(app, globals, action);
   add_import(app, globals, action);
   add_quantize(app, globals, action);
   add_generate(app, globals, action);
   add_grade(app, globals, action);
+  add_sandbox(app, globals, action);
+  add_doctor(app, globals, action);
+  add_bench(app, globals, action);
+  if (const std::string unknown = unknown_word(app, argc, argv); !unknown.empty())
+    return fail(invalid_argument(unknown));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

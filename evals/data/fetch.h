@@ -12,7 +12,8 @@ namespace assay {
 
 // Where data may be looked for. Read from the environment once, at start.
 struct DataLocations {
-  Path mirror;           // ASSAY_DATA_MIRROR=file://DIR; empty: none
+  Path mirror;           // ASSAY_DATA_MIRROR=file://DIR; empty: none, or one that is not on this machine
+  Path copies;           // <cache>/data: what `assay fetch` brought here from a mirror, laid out like it
   Path packages;         // ASSAY_PACKAGES, else <cache>/packages: a folder <name>-<version> a package
   Path hub;              // HF_HUB_CACHE, HF_HOME/hub, ...
   bool offline = false;  // HF_HUB_OFFLINE
@@ -35,6 +36,9 @@ struct LoadedSplit {
 // digest or row count differs, what was expected and what was found.
 Result<LoadedSplit> load_split(const DataLocations& locations, const DatasetManifest& manifest, std::string_view subset,
                                std::string_view split);
+// The files of one split of one source, in order.
+std::vector<const ManifestFile*> shards_of(const ManifestSource& source, std::string_view subset,
+                                           std::string_view split);
 // The splits of (manifest, subset) that can be had here without network.
 std::vector<std::string> available_splits(const DataLocations& locations, const DatasetManifest& manifest,
                                           std::string_view subset);

@@ -163,6 +163,7 @@ Result<TokenPair> encode_at_boundary(const Encoder& encode, std::string_view con
   // Nothing promises that `alone` begins `whole`; lm-eval counts, and so must we.
   if (alone.size() < whole.size())
     pair.continuation.assign(whole.begin() + static_cast<ptrdiff_t>(alone.size()), whole.end());
+  pair.merged = alone.size() > whole.size() || !std::equal(alone.begin(), alone.end(), whole.begin());
   pair.context = std::move(alone);
   if (pair.context.empty()) pair.context = {prefix_token};
   return pair;

@@ -50,6 +50,7 @@ struct TokenPair {
   Tokens context;
   Tokens continuation;
   bool truncated = false;
+  bool merged = false;  // the context alone is not what the whole text's tokens begin with
 };
 using Encoder = std::function<Result<Tokens>(std::string_view)>;
 Result<TokenPair> encode_pair(const Encoder& encode, std::string_view context, std::string_view continuation,

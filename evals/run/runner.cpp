@@ -15,7 +15,9 @@
 #include "engine/base/text_util.h"
 #include "engine/base/threads.h"
 #include "evals/prompt/few_shot.h"
+#include "evals/prompt/lint.h"
 #include "evals/prompt/rolling.h"
+#include "evals/run/findings.h"
 #include "evals/run/grading.h"
 #include "evals/stats/estimate.h"
 
@@ -68,6 +70,7 @@ class Runner {
         progress_(progress),
         interrupted_(interrupted),
         clock_(clock),
+        specials_(client.info().special_texts),
         checker_(checker) {}
 
   Result<RunSummary> execute() {
@@ -82,6 +85,8 @@ class Runner {
     summary_.seconds = static_cast<double>(clock_.monotonic_us() - start_us) * 1e-6;
     ASSAY_TRY(status);
     if (!summary_.finished) return summary_;
+    ASSAY_ASSIGN(const auto findings, findings_of(store_, run_));
+    ASSAY_TRY(store_.replace_findings(run_.id, findings));
     ASSAY_TRY(store_.finish_run(run_.id, clock_.utc_us()));
     return summary_;
   }
@@ -226,9 +231,23 @@ class Runner {
       return client_.render_chat(messages, options);
     };
     ASSAY_ASSIGN(const PromptTexts texts, prompt_of(planned, work.position, settings_, chat));
+    if (texts.system_dropped) item.stored.lint |= kSystemDropped;
+    ASSAY_ASSIGN(const bool special, special_in_text(planned, work.position, item.sample.question));
+    if (special) item.stored.lint |= kSpecialInText;
     if (info.kind == RequestKind::generate_until) return prepare_generation(work.task, texts, prepared);
     if (info.kind == RequestKind::loglikelihood_rolling) return prepare_rolling(texts.contexts[0], prepared);
     return prepare_loglikelihoods(texts, prepared);
+  }
+
+  // Whether question or shots spell a special token. In a rendered chat such tokens are the template's own, so the
+  // texts that went into it are looked at.
+  Result<bool> special_in_text(const PlannedTask& planned, size_t position, const Question& question) const {
+    if (specials_.occur_in(question)) return true;
+    for (const int64_t row : planned.shots[position]) {
+      ASSAY_ASSIGN(const Question shot, planned.task->ask(planned.shot_pool[static_cast<size_t>(row)]));
+      if (specials_.occur_in(shot)) return true;
+    }
+    return false;
   }
 
   Status prepare_generation(size_t task, const PromptTexts& texts, PreparedItem& prepared) const {
@@ -241,7 +260,11 @@ class Runner {
     }
     ASSAY_ASSIGN(Tokens tokens, encode(texts.contexts[0]));
     const bool truncated = static_cast<int64_t>(tokens.size()) > room;
-    if (truncated) tokens.erase(tokens.begin(), tokens.end() - room);
+    if (begins_with_two_bos(tokens, client_.info().bos_token)) prepared.item->stored.lint |= kTwoBos;
+    if (truncated) {
+      tokens.erase(tokens.begin(), tokens.end() - room);
+      prepared.item->stored.lint |= kTruncated;
+    }
     StoredRequest request;
     request.context = texts.contexts[0];
     request.context_tokens = static_cast<int32_t>(tokens.size());
@@ -280,6 +303,10 @@ class Runner {
           texts.continuations.size() == 1 ? texts.continuations[0] : texts.continuations[i];
       ASSAY_ASSIGN(TokenPair pair, encode_pair([this](std::string_view text) { return encode(text); },
                                                texts.context_of(i), continuation, prefix, max_length()));
+      uint32_t& lint = prepared.item->stored.lint;
+      if (begins_with_two_bos(pair.context, client_.info().bos_token)) lint |= kTwoBos;
+      if (pair.merged) lint |= kBoundaryMerge;
+      if (pair.truncated) lint |= kTruncated;
       StoredRequest request;
       request.context = texts.context_of(i);
       request.continuation = continuation;
@@ -486,6 +513,7 @@ class Runner {
   Progress& progress_;
   const std::function<bool()>& interrupted_;
   Clock& clock_;
+  const SpecialTexts specials_;
   const CodeChecker* checker_;
 
   std::unique_ptr<Grading> grading_;  // with tasks that ask for programs

@@ -316,7 +316,15 @@ Result<Launched> LaunchHost::launch(const SandboxLimits& limits, bool keep_outpu
 Status LaunchHost::arm(Launched& run, Cgroup* cgroup) {
   if (cgroup) {
     if (fault_.fault == Layer::cgroup) return layer_failure(Layer::cgroup, EPERM);
-    ASSAY_TRY(cgroup->attach(run.pid));
+    const Status attached = cgroup->attach(run.pid);
+    if (!attached.ok()) {
+      // A run that failed by itself is gone by now; its own words say more.
+      child::Note note;
+      if (receive_bytes(run.status.get(), &note, sizeof(note), nullptr) == sizeof(note) &&
+          note.kind == child::Note::Kind::failed)
+        return layer_failure(note.layer, note.error);
+      return attached;
+    }
   }
   for (const auto expected : {child::Note::Kind::ready, child::Note::Kind::armed}) {
     child::Note note;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "engine/base/hash.h"
@@ -39,6 +40,16 @@ Result<std::string> library_digest(const Path& folder) {
   return digest.finish_hex();
 }
 
+// Read once a process: a library must not change under a run.
+Result<std::string> remembered_digest(const std::string& folder) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string> digests;
+  const std::lock_guard lock(mutex);
+  if (const auto found = digests.find(folder); found != digests.end()) return found->second;
+  ASSAY_ASSIGN(std::string digest, library_digest(folder));
+  return digests[folder] = digest;
+}
+
 Result<InterpreterInfo> read_info(const std::string& text) {
   ASSAY_ASSIGN(const Json json, Json::parse(text, "launch host"));
   const JsonField field(json, "launch host");
@@ -47,7 +58,7 @@ Result<InterpreterInfo> read_info(const std::string& text) {
   ASSAY_ASSIGN(info.version, field.get_string("version"));
   ASSAY_ASSIGN(const std::string library, field.get_string("stdlib"));
   ASSAY_ASSIGN(info.sha256, sha256_file(info.path));
-  ASSAY_ASSIGN(info.library_sha256, library_digest(library));
+  ASSAY_ASSIGN(info.library_sha256, remembered_digest(library));
   return info;
 }
 

@@ -16,7 +16,8 @@ namespace {
 // Texts and documents are stored once, compressed with zstd, found by the SHA-256 of their bytes. Scores are clustered
 // by task and metric, so that one metric of a million answers is one range scan. The v_ views are the public SQL
 // surface.
-constexpr std::array<std::string_view, 2> kMigrations = {R"sql(
+constexpr std::array<std::string_view, 3> kMigrations = {
+    R"sql(
 CREATE TABLE models (
   id INTEGER PRIMARY KEY,
   sha256 TEXT NOT NULL UNIQUE,
@@ -136,9 +137,38 @@ CREATE VIEW v_items AS
   SELECT tasks.run_id AS run, tasks.name AS task, items.doc_id, documents.sha256 AS document_sha256, items.target, items.outcome, items.reason
   FROM items JOIN tasks ON tasks.id = items.task_id JOIN documents ON documents.id = items.document_id;
 )sql",
-                                                         // Words or bytes behind a perplexity.
-                                                         R"sql(
+    // Words or bytes behind a perplexity.
+    R"sql(
 ALTER TABLE scores ADD COLUMN weight REAL NOT NULL DEFAULT 0;
+)sql",
+    // What was noticed about prompts and answers, and runs that were planned together.
+    R"sql(
+ALTER TABLE items ADD COLUMN lint INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE findings (
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+  scope TEXT NOT NULL,
+  code TEXT NOT NULL,
+  severity INTEGER NOT NULL,
+  affected INTEGER NOT NULL,
+  total INTEGER NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX findings_by_run ON findings (run_id);
+CREATE TABLE sessions (
+  id INTEGER PRIMARY KEY,
+  state INTEGER NOT NULL,
+  created_utc_us INTEGER NOT NULL,
+  spec TEXT NOT NULL
+) STRICT;
+CREATE TABLE session_runs (
+  session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+  ordinal INTEGER NOT NULL,
+  run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+  PRIMARY KEY (session_id, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW v_findings AS
+  SELECT run_id AS run, scope AS task, code, severity, affected, total, text FROM findings;
 )sql"};
 
 // WAL keeps its index in shared memory, which network file systems cannot share.
@@ -200,15 +230,15 @@ Status check_owner(SqliteDb& db, int64_t schema) {
 
 int current_schema() { return static_cast<int>(kMigrations.size()); }
 
-Status prepare_schema(SqliteDb& db) {
+Status prepare_schema(SqliteDb& db, int wanted) {
   ASSAY_ASSIGN(const int64_t found, db.query_int("PRAGMA user_version"));
   ASSAY_TRY(check_owner(db, found));
   ASSAY_TRY(set_pragmas(db));
-  if (found > 0 && found < current_schema()) ASSAY_TRY(back_up(db, found));
+  if (found > 0 && found < wanted) ASSAY_TRY(back_up(db, found));
   while (true) {
     ASSAY_ASSIGN(auto transaction, SqliteTransaction::begin(db));
     ASSAY_ASSIGN(const int64_t schema, db.query_int("PRAGMA user_version"));  // another process may have been faster
-    if (schema >= current_schema()) return transaction.commit();
+    if (schema >= wanted) return transaction.commit();
     ASSAY_TRY(db.run(std::string(kMigrations[static_cast<size_t>(schema)])));
     ASSAY_TRY(db.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", kApplicationId, schema + 1)));
     ASSAY_TRY(transaction.commit());

@@ -10,6 +10,7 @@
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
 #include "evals/store/engine_info_json.h"
+#include "evals/store/run_notes.h"
 #include "evals/store/schema.h"
 #include "evals/store/sqlite.h"
 
@@ -63,9 +64,10 @@ Result<ItemWriter> prepare_item_writer(SqliteDb& db) {
   ASSAY_ASSIGN(auto add_document, prepare("INSERT INTO documents (sha256, json) VALUES (?, ?)"));
   ASSAY_ASSIGN(auto find_text, prepare("SELECT id FROM texts WHERE sha256 = ?"));
   ASSAY_ASSIGN(auto add_text, prepare("INSERT INTO texts (sha256, bytes) VALUES (?, ?)"));
-  ASSAY_ASSIGN(auto add_item,
-               prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated) "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+  ASSAY_ASSIGN(
+      auto add_item,
+      prepare("INSERT INTO items (task_id, doc_id, document_id, target, shots, outcome, reason, truncated, lint) "
+              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_request, prepare("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_loglikelihood, prepare("INSERT INTO loglikelihoods VALUES (?, ?, ?, ?, ?)"));
   ASSAY_ASSIGN(auto add_completion, prepare("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)"));
@@ -303,10 +305,11 @@ class SqliteStore final : public Store {
 
   Status for_each_item(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) override {
     ASSAY_TRY(check_task(run, task_id));
-    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(
-                                  db_,
-                                  "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason FROM items "
-                                  "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
+    ASSAY_ASSIGN(auto select,
+                 SqliteStatement::prepare(
+                     db_,
+                     "SELECT items.id, doc_id, documents.json, target, shots, outcome, reason, lint FROM items "
+                     "JOIN documents ON documents.id = document_id WHERE task_id = ? ORDER BY doc_id"));
     select.bind(task_id);
     for (;;) {
       ASSAY_ASSIGN(const bool more, select.step());
@@ -320,11 +323,59 @@ class SqliteStore final : public Store {
       item.shots = from_blob<int64_t>(select.column_blob(4));
       item.score.outcome = static_cast<Outcome>(select.column_int(5));
       item.score.reason = select.column_text(6);
+      item.lint = static_cast<uint32_t>(select.column_int(7));
       ASSAY_TRY(read_requests(item_id, item));
       ASSAY_TRY(read_responses(item_id, item));
       ASSAY_TRY(read_scores(task_id, item_id, item));
       ASSAY_TRY(visit(item));
     }
+  }
+
+  Status for_each_answer(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) override {
+    ASSAY_TRY(check_task(run, task_id));
+    ASSAY_ASSIGN(auto select, SqliteStatement::prepare(db_,
+                                                       "SELECT id, doc_id, outcome, reason, lint FROM items "
+                                                       "WHERE task_id = ? ORDER BY doc_id"));
+    select.bind(task_id);
+    for (;;) {
+      ASSAY_ASSIGN(const bool more, select.step());
+      if (!more) return ok_status();
+      StoredItem item;
+      const int64_t item_id = select.column_int(0);
+      item.doc_id = select.column_int(1);
+      item.score.outcome = static_cast<Outcome>(select.column_int(2));
+      item.score.reason = select.column_text(3);
+      item.lint = static_cast<uint32_t>(select.column_int(4));
+      ASSAY_TRY(read_responses(item_id, item));
+      ASSAY_TRY(read_scores(task_id, item_id, item));
+      ASSAY_TRY(visit(item));
+    }
+  }
+
+  Status replace_scores(RunId run, const StoredTask& task, const std::vector<StoredItem>& items) override {
+    ASSAY_ASSIGN(auto transaction, SqliteTransaction::begin(db_));
+    ASSAY_TRY(check_task(run, task.id));
+    ASSAY_TRY(notes::replace_scores(db_, task, items));
+    return transaction.commit();
+  }
+  Status replace_findings(RunId run, const std::vector<StoredFinding>& findings) override {
+    ASSAY_ASSIGN(auto transaction, SqliteTransaction::begin(db_));
+    ASSAY_TRY(notes::replace_findings(db_, run, findings));
+    return transaction.commit();
+  }
+  Result<std::vector<StoredFinding>> findings(RunId run) override { return notes::findings(db_, run); }
+
+  Result<SessionId> create_session(const Json& spec, int64_t utc_us) override {
+    return notes::create_session(db_, spec, utc_us);
+  }
+  Status add_session_run(SessionId session, int64_t ordinal, RunId run) override {
+    return notes::add_session_run(db_, session, ordinal, run);
+  }
+  Status finish_session(SessionId session) override { return notes::finish_session(db_, session); }
+  Result<StoredSession> session(SessionId id) override { return notes::session(db_, id); }
+  Result<std::optional<SessionId>> session_of(RunId run) override { return notes::session_of(db_, run); }
+  Result<std::optional<SessionId>> newest_unfinished_session() override {
+    return notes::newest_unfinished_session(db_);
   }
 
  private:
@@ -407,7 +458,8 @@ class SqliteStore final : public Store {
     w.add_item.bind(task_id).bind(item.doc_id).bind(document_id).bind(item.target).bind_blob(as_blob(item.shots));
     w.add_item.bind(static_cast<int64_t>(item.score.outcome))
         .bind(item.score.reason)
-        .bind(int64_t{any_truncated(item)});
+        .bind(int64_t{any_truncated(item)})
+        .bind(int64_t{item.lint});
     ASSAY_TRY(w.add_item.run());
     const int64_t item_id = db_.last_insert_id();
     ASSAY_TRY(add_requests(item_id, item));

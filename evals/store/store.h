@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/base/file.h"
@@ -69,6 +71,29 @@ struct StoredItem {
   std::vector<StoredRequest> requests;
   Response response;
   Score score;
+  uint32_t lint = 0;  // what was noticed about its prompt: bits of evals/prompt/lint.h
+};
+
+// Something about a run that its scores do not show and a reader must know.
+struct StoredFinding {
+  enum class Severity : uint8_t { info, warning, serious };
+  std::string scope;  // a task, a data set of many tasks, or "" for the whole run
+  std::string code;   // "two_bos", "chance_level", ...
+  Severity severity = Severity::info;
+  int64_t affected = 0, total = 0;  // items
+  std::string text;                 // one line, without the scope
+};
+std::string_view severity_name(StoredFinding::Severity severity);
+
+using SessionId = int64_t;
+
+// Several runs that were planned together: what was asked for, and the runs begun so far by their place in the plan.
+struct StoredSession {
+  SessionId id = 0;
+  bool finished = false;
+  int64_t created_utc_us = 0;
+  Json spec;
+  std::vector<std::pair<int64_t, RunId>> runs;  // (ordinal, run), ascending
 };
 
 // A metric's values over a task's answered samples, ascending doc_id.
@@ -113,6 +138,21 @@ class Store {
   virtual Result<OutcomeCounts> outcomes(RunId run, int64_t task_id) = 0;
   // Items in doc_id order, streamed; stop early by returning a failure.
   virtual Status for_each_item(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) = 0;
+  // The same with answers only: document, target, shots and requests stay empty.
+  virtual Status for_each_answer(RunId run, int64_t task_id, const std::function<Status(const StoredItem&)>& visit) = 0;
+
+  // One transaction: new outcomes, metrics and extracted answers of items that are there, found by doc_id; the task's
+  // version and info become `task`'s.
+  virtual Status replace_scores(RunId run, const StoredTask& task, const std::vector<StoredItem>& items) = 0;
+  virtual Status replace_findings(RunId run, const std::vector<StoredFinding>& findings) = 0;
+  virtual Result<std::vector<StoredFinding>> findings(RunId run) = 0;  // serious ones first, then as stored
+
+  virtual Result<SessionId> create_session(const Json& spec, int64_t utc_us) = 0;
+  virtual Status add_session_run(SessionId session, int64_t ordinal, RunId run) = 0;
+  virtual Status finish_session(SessionId session) = 0;
+  virtual Result<StoredSession> session(SessionId id) = 0;
+  virtual Result<std::optional<SessionId>> session_of(RunId run) = 0;
+  virtual Result<std::optional<SessionId>> newest_unfinished_session() = 0;
 };
 
 }  // namespace assay

@@ -189,3 +189,41 @@ TEST_CASE("tables line up in code points and escape what Markdown and CSV would 
   CHECK(print_markdown(table).find("a\\|b") != std::string::npos);
   CHECK(print_csv(table) == "naïve,n\na|b,1\n\"x,\"\"y\"\"\",12\n");
 }
+
+TEST_CASE("findings stand below a run's table and in its object; a comparison shows both runs' warnings") {
+  TwoRuns runs;
+  using Severity = StoredFinding::Severity;
+  REQUIRE(runs.store
+              ->replace_findings(runs.candidate,
+                                 {{"toy", "chance_level", Severity::warning, 20, 30, "is what guessing gives"},
+                                  {"toy", "ended", Severity::info, 1, 2, "ended by themselves"}})
+              .ok());
+  const RunView view = view_run(*runs.store, runs.candidate, runs.registry).value();
+  const std::string table = print_terminal(run_table(view), false);
+  CHECK(table.find("warning: toy: is what guessing gives") != std::string::npos);
+  CHECK(table.find("note: toy: ended by themselves") != std::string::npos);
+  const Json json = run_json(view);
+  REQUIRE(json.find("findings")->size() == 2);
+  CHECK(json.find("findings")->as_array()[0].find("severity")->as_string() == "warning");
+  CHECK(json.find("findings")->as_array()[0].find("affected")->as_int() == 20);
+  const RecoveryReport report =
+      compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, false, false).value();
+  const std::string compared = print_terminal(recovery_table(report), false);
+  CHECK(compared.find("warning: candidate, toy: is what guessing gives") != std::string::npos);
+  CHECK(compared.find("ended by themselves") == std::string::npos);
+  CHECK(recovery_json(report).find("candidate_findings")->size() == 2);
+}
+
+TEST_CASE("several pairs of runs make one table with one average") {
+  TwoRuns runs;
+  const RecoveryReport once =
+      compare_runs(*runs.store, runs.baseline, runs.candidate, runs.registry, false, false).value();
+  const RecoveryReport twice =
+      compare_run_pairs(*runs.store, {{runs.baseline, runs.candidate}, {runs.baseline, runs.candidate}}, runs.registry,
+                        false, false)
+          .value();
+  REQUIRE(twice.rows.size() == 3);
+  CHECK(twice.rows[2].is_average);
+  CHECK(twice.rows[2].comparison.baseline == doctest::Approx(once.rows[0].comparison.baseline));
+  CHECK_FALSE(compare_run_pairs(*runs.store, {}, runs.registry, false, false).ok());
+}

@@ -53,6 +53,13 @@ bool folder_is_own(const RunRequest& request) {
          status.f_blocks * status.f_frsize <= request.folder_bytes + 4096 && status.f_files <= request.folder_inodes;
 }
 
+// A fresh procfs counts from our own pid 1.
+bool proc_is_own() {
+  char text[16];
+  const ssize_t size = readlink("/proc/self", text, sizeof(text));
+  return size == 1 && text[0] == '2';
+}
+
 bool landlock_holds() {
   const int file = open("/forbidden", O_RDONLY | O_CLOEXEC);
   if (file >= 0) close(file);
@@ -111,6 +118,8 @@ int verify_run(const RunRequest& request, Layer* failed) {
   if (getuid() != kInsideId || geteuid() != kInsideId || getgid() != kInsideId) return -1;
   *failed = Layer::root;
   if (!root_is_private()) return -1;
+  *failed = Layer::proc;
+  if (!proc_is_own()) return -1;
   *failed = Layer::folder;
   if (!folder_is_own(request)) return -1;
   *failed = Layer::capabilities;

@@ -197,13 +197,42 @@ def run_program(source):
     module.__builtins__ = __builtins__
     sys.modules["__main__"] = module
     sys.argv = ["program.py"]
+    status = 0
     try:
         exec(compile(source, "program.py", "exec"), module.__dict__)
-    except SystemExit:
-        raise
+    except SystemExit as error:
+        status = exit_status(error)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-        sys.exit(1)
+        status = 1
+    leave(module, status)
+
+
+def exit_status(error):
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 255
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def leave(module, status):
+    """What an interpreter does at its end, but for taking itself apart: that would cost more than most programs."""
+    import atexit
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        atexit._run_exitfuncs()
+        for name in list(module.__dict__):
+            module.__dict__[name] = None
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except SystemExit as error:
+        status = exit_status(error)
+    except BaseException:
+        status = status or 120
+    os._exit(status)
 
 
 def run_candidate(source, entry_point, max_bytes):

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "evals/store/engine_info_json.h"
 #include "evals/store/schema.h"
 #include "evals/store/sqlite.h"
 #include "tests/support/temp_folder.h"
@@ -233,4 +234,84 @@ TEST_CASE("the database names its owner, writes ahead and syncs fully") {
   CHECK(db.query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 "
                      "AND name NOT LIKE 'sqlite_%'")
             .value() == 0);
+}
+
+TEST_CASE("a store of the first schema is copied, migrated, and keeps what it held") {
+  TempFolder folder;
+  const RunId id = 1;
+  {
+    auto db = SqliteDb::open(folder / "a.db", SqliteDb::Mode::create).value();
+    REQUIRE(prepare_schema(db, 1).ok());
+    CHECK(db.query_int("PRAGMA user_version").value() == 1);
+    const std::string info = engine_info_to_json(EngineInfo()).dump();
+    REQUIRE(db.run("INSERT INTO models VALUES (1, 'm', '" + info +
+                   "');"
+                   "INSERT INTO runs VALUES (1, 1, 5, 6, 1, 0, '{}', 'p', 'c', 'b', '{}', 1.5, 2, 3);"
+                   "INSERT INTO tasks VALUES (1, 1, 0, 't1', 't1', '', '1.0', '{}', 'acc,none', 1, 0, 'd', '', 'test', "
+                   "'', 's', 'h', '', '', 10, 2);"
+                   "INSERT INTO documents VALUES (1, 'd0', x''), (2, 'd1', x'');"
+                   "INSERT INTO items VALUES (1, 1, 0, 1, 'a', x'', 0, '', 0), (2, 1, 1, 2, 'a', x'', 0, '', 1);"
+                   "INSERT INTO loglikelihoods VALUES (1, 0, -1.5, 0, x''), (1, 1, -2.5, 0, x''), (2, 0, -1.5, 0, "
+                   "x''), (2, 1, -2.5, 0, x'');"
+                   "INSERT INTO scores VALUES (1, 'acc,none', 0, 1.0), (1, 'acc,none', 1, 0.0);")
+                .ok());
+  }
+  auto store = Store::open(folder / "a.db").value();
+  CHECK(std::filesystem::exists(folder / "a.db.before-2"));
+  const StoredRun run = store->run(id).value();
+  CHECK(store->scores(id, run.tasks[0].id, "acc,none")->values == std::vector<double>{1, 0});
+  CHECK(store->findings(id)->empty());
+  StoredItem later = item_of(2, 1);
+  later.lint = 5;
+  REQUIRE(store->add_items(id, run.tasks[0].id, {later}).ok());
+  std::vector<uint32_t> lint;
+  REQUIRE(store
+              ->for_each_answer(id, run.tasks[0].id,
+                                [&](const StoredItem& item) {
+                                  lint.push_back(item.lint);
+                                  CHECK(item.requests.empty());
+                                  CHECK(item.response.loglikelihoods.size() == 2);
+                                  return ok_status();
+                                })
+              .ok());
+  CHECK(lint == std::vector<uint32_t>{0, 0, 5});
+  auto db = SqliteDb::open(folder / "a.db", SqliteDb::Mode::existing).value();
+  CHECK(db.query_int("PRAGMA user_version").value() == current_schema());
+}
+
+TEST_CASE("findings are replaced as a whole and come back serious first") {
+  TempFolder folder;
+  auto store = Store::open(folder / "a.db").value();
+  const RunId id = store->create_run(run_with_tasks({"t1"})).value();
+  using Severity = StoredFinding::Severity;
+  REQUIRE(store->replace_findings(id, {{"t1", "old", Severity::info, 1, 2, "text"}}).ok());
+  REQUIRE(store
+              ->replace_findings(id, {{"t1", "ended", Severity::info, 3, 4, "some ended"},
+                                      {"t1", "two_bos", Severity::serious, 1, 4, "two"},
+                                      {"", "chance", Severity::warning, 4, 4, "chance"}})
+              .ok());
+  const auto findings = store->findings(id).value();
+  REQUIRE(findings.size() == 3);
+  CHECK(findings[0].code == "two_bos");
+  CHECK(findings[1].code == "chance");
+  CHECK(findings[2].affected == 3);
+  CHECK(findings[2].total == 4);
+  CHECK(findings[2].text == "some ended");
+}
+
+TEST_CASE("a session remembers its spec and its runs, and is found until it is finished") {
+  TempFolder folder;
+  auto store = Store::open(folder / "a.db").value();
+  CHECK_FALSE(store->newest_unfinished_session()->has_value());
+  const SessionId id = store->create_session(Json::object().set("suite", "smoke"), 5).value();
+  const RunId run = store->create_run(run_with_tasks({"t1"})).value();
+  REQUIRE(store->add_session_run(id, 1, run).ok());
+  CHECK(store->newest_unfinished_session()->value() == id);
+  CHECK(store->session_of(run)->value() == id);
+  const StoredSession session = store->session(id).value();
+  CHECK(session.spec.find("suite")->as_string() == "smoke");
+  CHECK(session.created_utc_us == 5);
+  CHECK(session.runs == std::vector<std::pair<int64_t, RunId>>{{1, run}});
+  REQUIRE(store->finish_session(id).ok());
+  CHECK_FALSE(store->newest_unfinished_session()->has_value());
 }

@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+
+#include "engine/base/clock.h"
+#include "engine/base/json.h"
+#include "evals/cli/commands.h"
+#include "evals/cli/sandbox_options.h"
+#include "evals/sandbox/grader.h"
+
+namespace assay::cli {
+namespace {
+
+// A small real job: a list function with a typing import and nineteen calls.
+constexpr const char* kJob =
+    "from typing import List\n"
+    "def running_max(numbers: List[int]) -> List[int]:\n"
+    "    result = []\n"
+    "    for n in numbers:\n"
+    "        result.append(n if not result else max(n, result[-1]))\n"
+    "    return result\n";
+constexpr const char* kBomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n";
+constexpr int kNumCalls = 19;
+
+GradeRequest job() {
+  GradeRequest request;
+  request.program = kJob;
+  request.entry_point = "running_max";
+  auto calls = std::make_shared<std::vector<Call>>();
+  auto expected = std::make_shared<std::vector<Value>>();
+  for (int i = 0; i < kNumCalls; ++i) {
+    Value::Items numbers, maxima;
+    int64_t top = 0;
+    for (int64_t n = 0; n <= i; ++n) {
+      const int64_t value = n * 7919 % 13;
+      top = n == 0 ? value : std::max(top, value);
+      numbers.push_back(Value::integer(value));
+      maxima.push_back(Value::integer(top));
+    }
+    calls->push_back({{Value::list(numbers)}, 5});
+    expected->push_back(Value::list(maxima));
+  }
+  request.calls = calls;
+  request.check = expect_values(expected);
+  return request;
+}
+
+struct Figures {
+  double per_s = 0, p50_ms = 0, p99_ms = 0;
+  int64_t failed = 0;
+};
+
+Figures summary(std::vector<double> milliseconds, double seconds, int64_t failed) {
+  std::sort(milliseconds.begin(), milliseconds.end());
+  const size_t n = milliseconds.size();
+  return {static_cast<double>(n) / seconds, milliseconds[n / 2], milliseconds[std::min(n - 1, n * 99 / 100)], failed};
+}
+
+double now_s() { return static_cast<double>(real_clock().monotonic_us()) * 1e-6; }
+
+// Graded runs of the small job on all workers.
+Figures measure_throughput(Sandbox& sandbox, int runs) {
+  Grader grader(sandbox);
+  const std::vector<GradeRequest> requests(static_cast<size_t>(runs), job());
+  grader.grade_all(std::span(requests).first(static_cast<size_t>(std::min(runs, 8))),
+                   [](size_t, const GradeResult&) {});
+  std::vector<double> milliseconds;
+  int64_t failed = 0;
+  const double begun = now_s();
+  grader.grade_all(requests, [&](size_t, const GradeResult& result) {
+    milliseconds.push_back(result.wall_s * 1e3);
+    failed += result.verdict != Verdict::pass;
+  });
+  return summary(std::move(milliseconds), now_s() - begun, failed);
+}
+
+// One run at a time of an empty program, launch and end included.
+double median_latency_ms(Sandbox& sandbox, int runs) {
+  std::vector<double> milliseconds;
+  for (int i = 0; i < runs; ++i) {
+    const double begun = now_s();
+    (void)sandbox.run({"pass", {}});
+    milliseconds.push_back((now_s() - begun) * 1e3);
+  }
+  std::sort(milliseconds.begin(), milliseconds.end());
+  return milliseconds[milliseconds.size() / 2];
+}
+
+double slowest_kill_ms(Sandbox& sandbox) {
+  ProgramRequest bomb{kBomb, {}};
+  bomb.limits.cpu_s = 0.3;
+  double slowest = 0;
+  sandbox.run_batch(std::vector<ProgramRequest>(4, bomb),
+                    [&](size_t, const ProgramResult& result) { slowest = std::max(slowest, result.kill_ms); });
+  return slowest;
+}
+
+struct BenchVerb {
+  int runs = 1000;
+  SandboxOptions options;
+};
+
+Result<int> bench_sandbox(const BenchVerb& verb, const Globals& globals) {
+  Json rows = Json::array();
+  double latency_bare_ms = 0;
+  for (const bool bare : {true, false}) {
+    for (const LaunchMode mode : {LaunchMode::warm, LaunchMode::cold}) {
+      SandboxOptions options = verb.options;
+      options.mode = mode;
+      options.no_sandbox = bare;
+      ASSAY_ASSIGN(const auto sandbox, Sandbox::open(options));
+      const bool warm = mode == LaunchMode::warm;
+      const double latency_ms = median_latency_ms(*sandbox, std::min(verb.runs, 200));
+      const Figures figures = measure_throughput(*sandbox, warm ? verb.runs : std::max(1, verb.runs / 4));
+      if (warm && bare) latency_bare_ms = latency_ms;
+      Json row = Json::object()
+                     .set("isolation", sandbox->isolation())
+                     .set("workers", sandbox->num_workers())
+                     .set("runs_per_s", figures.per_s)
+                     .set("graded_p50_ms", figures.p50_ms)
+                     .set("graded_p99_ms", figures.p99_ms)
+                     .set("not_passed", figures.failed)
+                     .set("launch_p50_ms", latency_ms);
+      if (warm && !bare) row.set("layers_add_ms", latency_ms - latency_bare_ms);
+      if (!bare) row.set("fork_bomb_kill_ms", slowest_kill_ms(*sandbox));
+      if (!globals.json)
+        std::printf("%-6s %s\n", warm ? "warm" : "cold", row.dump({.python_separators = true}).c_str());
+      rows.push_back(std::move(row));
+    }
+  }
+  if (globals.json) std::printf("%s\n", Json::object().set("sandbox", rows).dump().c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Globals& globals, Action& chosen) {
+  CLI::App* verb = app.add_subcommand("bench", "measure on this machine");
+  verb->require_subcommand(1);
+  auto state = std::make_shared<BenchVerb>();
+  CLI::App* sandbox = verb->add_subcommand("sandbox", "isolated runs a second, what the layers add, kill to gone");
+  sandbox->add_option("--runs", state->runs, "warm runs; cold ones are a quarter")->check(CLI::Range(1, 1000000));
+  sandbox->add_option("--workers", state->options.num_workers, "programs at once (default: cores)");
+  sandbox->add_flag_callback(
+      "--no-cgroup", [state] { state->options.use_cgroups = false; }, "limits and polling only");
+  sandbox->callback(
+      [state, &globals, &chosen] { chosen = [state, &globals] { return bench_sandbox(*state, globals); }; });
+}
+
+}  // namespace assay::cli
