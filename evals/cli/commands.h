@@ -39,6 +39,7 @@ void add_fetch(CLI::App& app, Globals& globals, Action& chosen);
 void add_import(CLI::App& app, Globals& globals, Action& chosen);
 void add_quantize(CLI::App& app, Globals& globals, Action& chosen);
 void add_generate(CLI::App& app, Globals& globals, Action& chosen);
+void add_grade(CLI::App& app, Globals& globals, Action& chosen);
 void add_sandbox(CLI::App& app, Globals& globals, Action& chosen);
 void add_doctor(CLI::App& app, Globals& globals, Action& chosen);
 void add_bench(CLI::App& app, Globals& globals, Action& chosen);

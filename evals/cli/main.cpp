@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_import(app, globals, action);
   add_quantize(app, globals, action);
   add_generate(app, globals, action);
+  add_grade(app, globals, action);
   add_sandbox(app, globals, action);
   add_doctor(app, globals, action);
   add_bench(app, globals, action);
