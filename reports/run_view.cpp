@@ -14,6 +14,22 @@ struct Leaves {
   std::vector<std::string> order;
 };
 
+// What the task says about a metric ("acc,none"); null when nothing.
+const Json* stored_metric(const StoredTask& task, const std::string& key) {
+  const Json* metrics = task.info.find("metric_list");
+  if (!metrics || !metrics->is_array()) return nullptr;
+  for (const Json& metric : metrics->as_array()) {
+    const Json* name = metric.find("metric");
+    if (name && name->is_string() && key.substr(0, key.find(',')) == name->as_string()) return &metric;
+  }
+  return nullptr;
+}
+
+bool is_share_of_one(const StoredTask& task, const std::string& key) {
+  const Json* metric = stored_metric(task, key);
+  return is_share(aggregation_of(task, key)) && !(metric && metric->find("share"));
+}
+
 Result<TaskView> view_task(Store& store, RunId run, const StoredTask& task) {
   TaskView view;
   view.name = task.name;
@@ -28,7 +44,7 @@ Result<TaskView> view_task(Store& store, RunId run, const StoredTask& task) {
     ASSAY_ASSIGN(const StoredScores scores, store.scores(run, task.id, key));
     const std::string aggregation = aggregation_of(task, key);
     const Estimate estimate = estimate_mean(linearized(scores.values, scores.weights, aggregation));
-    view.metrics.push_back({key, estimate, key == task.primary_metric, is_share(aggregation)});
+    view.metrics.push_back({key, estimate, key == task.primary_metric, is_share_of_one(task, key)});
   }
   return view;
 }
@@ -106,15 +122,9 @@ std::vector<std::string> table_row(const TaskView& view, const MetricView& metri
 }  // namespace
 
 std::string aggregation_of(const StoredTask& task, const std::string& key) {
-  const Json* metrics = task.info.find("metric_list");
-  if (!metrics || !metrics->is_array()) return "mean";
-  for (const Json& metric : metrics->as_array()) {
-    const Json* name = metric.find("metric");
-    const Json* aggregation = metric.find("aggregation");
-    const bool named = name && name->is_string() && key.substr(0, key.find(',')) == name->as_string();
-    if (named && aggregation && aggregation->is_string()) return aggregation->as_string();
-  }
-  return "mean";
+  const Json* metric = stored_metric(task, key);
+  const Json* aggregation = metric ? metric->find("aggregation") : nullptr;
+  return aggregation && aggregation->is_string() ? aggregation->as_string() : "mean";
 }
 
 Result<RunView> view_run(Store& store, RunId id, const Registry& registry) {

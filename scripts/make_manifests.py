@@ -213,12 +213,12 @@ def evalplus(name, repository, file):
 
 def truthfulqa(mirror, _):
     repository, revision = "truthfulqa/truthful_qa", "741b8276f2d1982aa3d5b832d3ee81ed3b896490"
-    subset = "multiple_choice"
-    mc = mirror.file("truthfulqa/mc_task.json", "validation", "truthfulqa", subset, layout="answer-map")
-    hub = [hub_file(parquet(subset, "validation"), "validation", mc["rows"], subset)]
+    files = [mirror.file("truthfulqa/mc_task.json", "validation", "truthfulqa", "multiple_choice", layout="answer-map"),
+             mirror.file("truthfulqa/TruthfulQA.csv", "validation", "truthfulqa", "generation", layout="authors-csv")]
+    hub = [hub_file(parquet(file["subset"], "validation"), "validation", file["rows"], file["subset"]) for file in files]
     return dataset("truthfulqa", repository, revision, "Apache-2.0", "https://github.com/sylinrl/TruthfulQA/blob/main/LICENSE",
                    "Lin et al. TruthfulQA: Measuring How Models Mimic Human Falsehoods. ACL 2022. arXiv:2109.07958",
-                   [{"kind": "mirror", "root": "truthfulqa", "files": [mc]}, hub_source(repository, revision, hub)])
+                   [{"kind": "mirror", "root": "truthfulqa", "files": files}, hub_source(repository, revision, hub)])
 
 
 def mmlu_pro(mirror, _):

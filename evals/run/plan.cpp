@@ -146,10 +146,10 @@ Json task_info_to_json(const TaskInfo& info) {
   if (!info.definition_sha256.empty()) json.set("definition_sha256", info.definition_sha256);
   Json metrics = Json::array();
   for (const MetricInfo& metric : info.metrics) {
-    metrics.push_back(Json::object()
-                          .set("metric", metric.name)
-                          .set("aggregation", metric.aggregation)
-                          .set("higher_is_better", metric.higher_is_better));
+    Json entry = Json::object().set("metric", metric.name).set("aggregation", metric.aggregation);
+    entry.set("higher_is_better", metric.higher_is_better);
+    if (!metric.share) entry.set("share", false);
+    metrics.push_back(std::move(entry));
   }
   json.set("metric_list", std::move(metrics));
   if (info.kind == RequestKind::generate_until) {

@@ -39,6 +39,7 @@ struct MetricInfo {
   std::string name;  // "acc"
   bool higher_is_better = true;
   std::string aggregation = "mean";  // "mean", "perplexity", "weighted_perplexity", "bits_per_byte", "weighted_mean"
+  bool share = true;                 // of 1, shown in percent; false for values that are percentages already
 };
 
 struct GenerationSettings {

@@ -62,5 +62,28 @@ TEST_CASE("labels that do not fit the choices are refused") {
   CHECK(refused("[1,2]").find("labels[1]") != std::string::npos);
 }
 
+TEST_CASE("free answers are compared with true and false ones, periods added and declining counted as true") {
+  const char* row = R"({"Type":"t","Category":"c","Question":" What is it? ","Best Answer":"A cat",)"
+                    R"("Correct Answers":"A cat; A small cat.;","Incorrect Answers":"A dog barks","Source":"s"})";
+  const Json document = testing::document_of("truthfulqa_gen", row, "authors-csv");
+  CHECK(document.find("question")->as_string() == "What is it?");
+  CHECK(document.find("correct_answers")->dump() == R"(["A cat.","A small cat.","I have no comment."])");
+  CHECK(document.find("incorrect_answers")->dump() == R"(["A dog barks."])");
+  Sample sample;
+  sample.document = document;
+  sample.question = *testing::task_named("truthfulqa_gen").ask(document);
+  CHECK(ends_with(sample.question.text, "\n\nQ: What is it?"));
+  const Score score = testing::task_named("truthfulqa_gen")
+                          .judge(sample, {.loglikelihoods = {}, .completions = {{.text = "A small cat ."}}});
+  REQUIRE(score.metrics.size() == 12);
+  CHECK(score.metrics[0].name == "bleu_max");
+  CHECK(score.metrics[0].value == doctest::Approx(100));
+  CHECK(score.metrics[1].name == "bleu_acc");
+  CHECK(score.metrics[1].value == 1);
+  CHECK(score.metrics[3].value == doctest::Approx(100));              // rouge1_max
+  CHECK(score.metrics[5].value == doctest::Approx(100 - 100.0 / 3));  // one of three words is shared with the false one
+  CHECK(score.metrics[11].name == "rougeL_diff");
+}
+
 }  // namespace
 }  // namespace assay
