@@ -13,7 +13,7 @@ namespace {
 // nothing of the text is run. A line that begins with white space before a name can begin no range, because its
 // indentation is unexpected.
 constexpr std::string_view kFinder = R"py(
-import sys
+import warnings
 
 def accepts(text):
     try:
@@ -23,7 +23,7 @@ def accepts(text):
         return False
 
 def find(text):
-    sys.stderr = None
+    warnings.simplefilter("ignore")
     lines = text.split("\n")
     starts = [0]
     filled = [0]

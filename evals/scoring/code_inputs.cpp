@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <initializer_list>
 
 #include "engine/base/text_util.h"
 
@@ -87,7 +86,7 @@ Value to_real(const Value& value) {
 
 // What to do with which argument. `each`: with all of them; else one change an argument, further arguments stay.
 struct Rule {
-  std::initializer_list<int> problems;
+  std::vector<int> problems;
   Change each;
   std::vector<Change> by_position;
 };

@@ -97,7 +97,7 @@ TEST_CASE("every recorded prompt and stop list of evalplus' vllm and hf provider
     }
   }
   int checked = 0;
-  const std::vector<Json> records = read_table(*shared / "oracle/code/prompts.jsonl").value();
+  const Rows records = read_table(*shared / "oracle/code/prompts.jsonl").value();
   for (const Json& record : records) {
     const auto text = [&](const char* key) { return record.find(key)->as_string(); };
     const std::string rendering = text("tokenizer_template");

@@ -25,7 +25,7 @@ struct Record {
 
 std::vector<Record> read_records(const Path& path) {
   std::vector<Record> records;
-  const std::vector<Json> rows = read_table(path).value();
+  const Rows rows = read_table(path).value();
   for (const Json& row : rows) {
     const auto text = [&](const char* key) { return row.find(key)->as_string(); };
     records.push_back({text("task_id"), text("kind"), text("solution"), text("base"), text("plus"), text("stability"),
