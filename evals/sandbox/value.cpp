@@ -387,6 +387,12 @@ std::string real_repr(double value) {
   return text;
 }
 
+// A real part of plain zero is left out, as Python does.
+std::string complex_text(std::complex<double> value) {
+  if (value.real() == 0 && !std::signbit(value.real())) return fmt::format("{}j", value.imag());
+  return fmt::format("({}{:+}j)", value.real(), value.imag());
+}
+
 void append_repr(const Value& value, size_t max_bytes, std::string& out) {
   switch (value.kind()) {
     case Kind::none:
@@ -402,7 +408,7 @@ void append_repr(const Value& value, size_t max_bytes, std::string& out) {
       out += real_repr(value.as_real());
       return;
     case Kind::complex:
-      out += fmt::format("({}{:+}j)", value.as_complex().real(), value.as_complex().imag());
+      out += complex_text(value.as_complex());
       return;
     case Kind::bytes:
       out += 'b';
