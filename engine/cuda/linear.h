@@ -20,10 +20,10 @@ inline constexpr int element_bytes(Element element) { return element == Element:
 // What becomes of a product's float32 sums. Bias (if the layer has one) is added first, in float32.
 struct Epilogue {
   enum class Kind : uint8_t {
-    store,   // out[m, n] = the sum, rounded to the activations' element
-    add,     // float out[m, n] += the sum: the residual stream
-    swiglu,  // rows [0, n/2) of W are gate, the others up: out[m, n/2] = silu(g) * u, where g and u are the sums
-             // rounded to the element, silu and the product are float32, and the result is rounded once more
+    store,    // out[m, n] = the sum, rounded to the activations' element
+    add,      // float out[m, n] += the sum: the residual stream
+    swiglu,   // rows [0, n/2) of W are gate, the others up: out[m, n/2] = silu(g) * u, where g and u are the sums
+              // rounded to the element, silu and the product are float32, and the result is rounded once more
     float32,  // float out[m, n] = the sum
   };
   Kind kind = Kind::store;
@@ -75,5 +75,15 @@ int64_t linear_workspace_bytes(const Linear& linear, int64_t max_rows);
 // Errors: internal (a launch or library call failed).
 Status linear_forward(const Linear& linear, const void* x, int64_t m, const Epilogue& epilogue,
                       const Workspace& workspace, cudaStream_t stream);
+
+// The same for rows [first, first + count) of W alone, of a dense layer without bias; kinds store, add and float32. The
+// output head goes through its vocabulary so.
+Status linear_rows_forward(const Linear& linear, int64_t first, int64_t count, const void* x, int64_t m,
+                           const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream);
+
+// Lets the library find its algorithms for this layer, count rows of W at a time (n: all at once), before the first
+// product. A layer that was not prepared, or for which none keeps the numerics above, is multiplied by own kernels.
+Status prepare_linear(const Linear& linear, Epilogue::Kind kind, int64_t count, const Workspace& workspace,
+                      cudaStream_t stream);
 
 }  // namespace assay::cuda
