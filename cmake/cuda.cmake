@@ -13,6 +13,7 @@ if(NOT ASSAY_CUDA STREQUAL "OFF")
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
       set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
     endif()
+    string(APPEND CMAKE_CUDA_FLAGS " -diag-suppress=2810")  # nvcc takes an assigned Status for one that is dropped
     set(CMAKE_CUDA_STANDARD 20)
     set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     if(CCACHE)
@@ -36,6 +37,6 @@ endif()
 # Programs that are carried to another machine find their libraries in lib/ beside them (scripts/cuda_bundle.sh).
 option(ASSAY_CARRIED "Programs look for their libraries in lib/ beside them" OFF)
 if(ASSAY_CARRIED)
-  set(CMAKE_SKIP_BUILD_RPATH ON)
-  add_link_options("LINKER:--disable-new-dtags" "LINKER:-rpath,$ORIGIN/lib")
+  set(CMAKE_BUILD_RPATH "$ORIGIN/lib")
+  add_link_options("LINKER:--disable-new-dtags")  # the libraries' own needs are looked for there too
 endif()
