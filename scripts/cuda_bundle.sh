@@ -13,8 +13,9 @@ for program in assay tests/cuda_test tests/cuda_plan_test tests/engine_test benc
   [ -x "$from/$program" ] || continue
   strip -o "$bundle/$(basename "$program")" "$from/$program"
 done
+cp scripts/cuda_check.sh "$bundle/"
 for program in "$bundle"/*; do
-  [ -f "$program" ] || continue
+  [ -f "$program" ] && [ "${program%.sh}" = "$program" ] || continue
   LD_LIBRARY_PATH="$bundle/lib" ldd "$program" | awk '$3 ~ /^\// { print $1, $3 }'
 done | sort -u | while read -r name path; do
   case "$name" in

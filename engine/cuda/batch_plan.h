@@ -28,8 +28,9 @@ struct AttentionItem {
   int32_t first_position = 0;
   int32_t table_offset = 0;  // of the segment's block table in BatchPlan::block_tables
   int32_t first_split = 0, end_split = 0;
-  int32_t first_slot = -1;  // of partial sums: token t's split s goes to first_slot + (s - first_split) + t *
-                            // slot_step; -1: all splits are here, results go to out
+  // Of partial sums: split s of token t goes to first_slot + (s - first_split) + t * slot_step. -1: all splits are
+  // here, and results go to out.
+  int32_t first_slot = -1;
   int32_t slot_step = 0;
 };
 

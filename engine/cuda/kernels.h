@@ -109,7 +109,7 @@ Status attend(Element element, const AttentionWork& work, cudaStream_t stream);
 
 // Merges partial sums into rows of out.
 //   partials  float [slots, num_heads, head_dim + 2]: unnormalized sums, the largest score, the sum of weights
-//   items  rows to merge: slots first_slot + s * slot_step, s in [0, num_splits), belong to row out_row
+//   items  rows to merge: slots first_slot + s, s in [0, num_splits), belong to row out_row
 Status combine_attention(Element element, const float* partials, const CombineItem* items, int64_t count,
                          int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, cudaStream_t stream);
 
