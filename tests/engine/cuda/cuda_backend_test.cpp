@@ -15,6 +15,7 @@
 #include "tests/engine/cuda/on_device.h"
 #include "tests/support/near.h"
 #include "tests/support/reference_ops.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
@@ -24,7 +25,7 @@ namespace {
 
 // An opened tiny model, quantized when a group size is given (-1: dense).
 struct Loaded {
-  TemporaryFolder folder;
+  TempFolder folder;
   std::unique_ptr<Checkpoint> checkpoint;
   ModelConfig config;
   ModelWeights weights;
