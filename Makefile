@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
-.PHONY: help setup build dev test demo bench bench-peers golden invariance kill-battery fuzz format tidy clean
+.PHONY: help setup build dev test demo bench bench-peers cuda golden invariance kill-battery fuzz format tidy clean
 
 BUILD := build/release
 SHELL := /bin/bash
@@ -10,6 +10,7 @@ help:
 	@echo "make build          the program at $(BUILD)/assay"
 	@echo "make bench          CPU kernel and engine benchmarks, Google Benchmark JSON under build/bench"
 	@echo "make bench-peers    the same beside llama.cpp, Transformers and lm-eval, in one run"
+	@echo "make cuda           the same with the CUDA backend in build/cuda, and the bundle that is carried to a GPU machine"
 	@echo "make golden         compare with recorded answers of lm-eval (needs ../shared)"
 	@echo "make invariance     equal bytes under other orders, budgets and without the prefix tree"
 	@echo "make kill-battery   200 kills -9, each resumed: the report must not change"
@@ -38,6 +39,13 @@ bench: build
 bench-peers: build
 	@scripts/bench_peers.sh
 
+# The library's header alone is needed to build, and comes in a large package.
+cuda: setup
+	@[ -f /usr/local/cuda/include/cublasLt.h ] || [ -d .assay/packages/cublas/nvidia ] || \
+	  scripts/package.sh nvidia-cublas 13.1.1.3 .assay/packages/cublas 'nvidia/cu13/include/*' || \
+	  echo "cuda: no cublasLt.h: building with own products only" >&2
+	@cmake --preset cuda >/dev/null && cmake --build --preset cuda && ctest --preset cuda -L 'unit|cuda' && scripts/cuda_bundle.sh
+
 golden: build
 	@scripts/golden.sh
 
@@ -51,7 +59,7 @@ fuzz: setup
 	@scripts/fuzz.sh 300
 
 format:
-	@git ls-files '*.cpp' '*.h' | xargs clang-format -i
+	@git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 tidy: build
 	@git ls-files 'engine/*.cpp' 'evals/*.cpp' 'tasks/*.cpp' 'reports/*.cpp' | xargs clang-tidy -p $(BUILD) --quiet

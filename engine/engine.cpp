@@ -9,9 +9,13 @@
 #include "engine/backend/backend.h"
 #include "engine/base/clock.h"
 #include "engine/base/hash.h"
+#include "engine/base/log.h"
 #include "engine/base/text_util.h"
 #include "engine/base/threads.h"
 #include "engine/cpu/cpu_backend.h"
+#ifdef ASSAY_HAVE_CUDA
+#include "engine/cuda/cuda_backend.h"
+#endif
 #include "engine/formats/checkpoint.h"
 #include "engine/model/model_config.h"
 #include "engine/model/tensor_table.h"
@@ -58,7 +62,14 @@ Result<int> choose_max_model_len(const EngineOptions& options, const ModelConfig
 // The one place that picks a backend.
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const ModelConfig& config,
                                               const ModelWeights& weights, const BackendOptions& options) {
+#ifdef ASSAY_HAVE_CUDA
+  std::string why_not;
+  if (name == "cuda" || (name == "auto" && cuda::has_device(&why_not)))
+    return cuda::make_cuda_backend(config, weights, options);
+  if (name == "auto") log_detail(fmt::format("backend: cpu, for there is no CUDA device to run on: {}", why_not));
+#else
   if (name == "cuda") return unavailable("backend cuda: this build of Assay has no CUDA; use --backend cpu");
+#endif
   return cpu::make_cpu_backend(config, weights, options);
 }
 

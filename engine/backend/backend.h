@@ -12,16 +12,17 @@
 namespace assay {
 
 struct BackendOptions {
-  std::string dtype = "auto";  // "bfloat16", "float32", "auto"
-  int num_threads = 0;         // CPU threads; 0: all
-  int64_t kv_bytes = 0;        // 0: the backend's default
-  int max_model_len = 0;       // positions the rotary table must cover
-  int max_batch_tokens = 0;    // largest batch that forward() will be given; 0: the backend's best
+  std::string dtype = "auto";         // "bfloat16", "float32", "auto"
+  int num_threads = 0;                // CPU threads; 0: all
+  int64_t kv_bytes = 0;               // 0: the backend's default
+  int max_model_len = 0;              // positions the rotary table must cover
+  std::string int4_weights = "auto";  // cuda: "packed", "expanded" to dense at load, "auto"
+  int max_batch_tokens = 0;           // largest batch that forward() will be given; 0: the backend's best
 };
 
 // What a loaded backend offers; fixed after load.
 struct BackendInfo {
-  std::string name;    // "cpu"
+  std::string name;    // "cpu", "cuda"
   std::string detail;  // library, instruction set, threads, kernels chosen
   std::string dtype;   // "bfloat16" or "float32"
   int32_t num_kv_blocks = 0;

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+namespace assay::bench {
+
+// What the driver's management library says of device 0 now; zeros where it is not to be had.
+struct GpuState {
+  unsigned sm_mhz = 0, memory_mhz = 0, power_mw = 0, celsius = 0;
+  unsigned long long slowdown_reasons = 0;  // NVML's bit mask; 1: idle, 4: power cap, 0x20 and 0x40: thermal
+};
+
+// Opens libnvidia-ml.so.1 at the first call.
+GpuState gpu_state();
+
+}  // namespace assay::bench

@@ -1,0 +1,495 @@
+#include "engine/cuda/cuda_backend.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/log.h"
+#include "engine/cuda/batch_plan.h"
+#include "engine/cuda/blas.h"
+#include "engine/cuda/cuda_model.h"
+#include "engine/cuda/device.h"
+#include "engine/cuda/kernels.h"
+#include "engine/cuda/logit_results.h"
+#include "engine/cuda/memory_plan.h"
+#include "engine/model/rope_table.h"
+
+namespace assay::cuda {
+namespace {
+
+constexpr int64_t kDefaultBatchTokens = 2048;  // long enough for products to run at the device's rate
+constexpr int32_t kDefaultSequences = 256;
+constexpr int64_t kMaxHeadDim = 256;
+constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
+
+// Everything a forward pass writes, besides what grows with a batch's wishes.
+struct WorkSpace {
+  DeviceBuffer residual;  // float [rows, hidden_size]
+  DeviceBuffer picked;    // the same, rows that want logits only
+  DeviceBuffer normed;    // [rows, hidden_size]
+  DeviceBuffer qkv;       // [rows, q, k, v]
+  DeviceBuffer attended;  // [rows, q]
+  DeviceBuffer mlp;       // [rows, intermediate_size]
+  DeviceBuffer linear;    // of products
+  DeviceBuffer logits;    // float [rows, vocab_chunk]
+  DeviceBuffer partials;  // float [slots, num_heads, head_dim + 2]
+  DeviceBuffer cos, sin;  // float [positions, head_dim / 2]
+  DeviceBuffer kv;        // [layer, block, KV head, keys and values, 16, head_dim]
+};
+
+// A device buffer and its page-locked twin, grown when more is needed.
+struct Mirror {
+  DeviceBuffer device;
+  PinnedBuffer host;
+
+  Status reserve(int64_t bytes, std::string_view what) {
+    if (bytes <= device.bytes()) return ok_status();
+    device = DeviceBuffer();
+    host = PinnedBuffer();
+    const int64_t rounded = (bytes + bytes / 4 + 4095) / 4096 * 4096;
+    ASSAY_ASSIGN(DeviceBuffer on_device, DeviceBuffer::allocate(rounded, what));
+    ASSAY_ASSIGN(host, PinnedBuffer::allocate(rounded, what));
+    device = std::move(on_device);
+    return ok_status();
+  }
+};
+
+// Where the answers of a batch lie in their Mirror.
+struct AnswerLayout {
+  int64_t stats = 0, target_logits = 0, top = 0, bytes = 0;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const ModelConfig& config, MemoryPlan plan, std::unique_ptr<Blas> blas, Stream stream, CudaModel model,
+              WorkSpace space, BackendInfo info, int num_sms)
+      : config_(config),
+        plan_(plan),
+        blas_(std::move(blas)),
+        stream_(std::move(stream)),
+        model_(std::move(model)),
+        space_(std::move(space)),
+        info_(std::move(info)) {
+    element_ = model_.form.element;
+    cut_.mma = has_mma_attention(element_, config.head_dim);
+    cut_.group = static_cast<int32_t>(config.num_heads / config.num_kv_heads);
+    cut_.num_kv_heads = static_cast<int32_t>(config.num_kv_heads);
+    cut_.window = static_cast<int32_t>(std::min<int64_t>(config.sliding_window, 1 << 30));
+    cut_.max_slots = static_cast<int32_t>(plan.partial_slots);
+    cut_.wanted_pieces = 8 * num_sms;
+  }
+
+  ~CudaBackend() override {
+    if (const Status status = stream_.synchronize(); !status.ok()) log_warning(status.message());
+  }
+
+  const BackendInfo& info() const override { return info_; }
+
+  Result<std::vector<LogitResult>> forward(const Batch& batch) override {
+    try {
+      return checked_forward(batch);
+    } catch (const std::bad_alloc&) {
+      return out_of_memory(
+          fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+    }
+  }
+
+ private:
+  // A batch on its way, and the device addresses of its bookkeeping.
+  struct Pass {
+    const Batch& batch;
+    BatchPlan plan;
+    UploadLayout at;
+    AnswerLayout answers;
+  };
+
+  Result<std::vector<LogitResult>> checked_forward(const Batch& batch);
+  Status begin(Pass& pass);
+  Status run_layers(const Pass& pass);
+  Status run_layer(const Pass& pass, int64_t index);
+  Status turn_and_store(const Pass& pass, int64_t index);
+  Status attend_rows(const Pass& pass, int64_t index, bool wanted_only);
+  Status read_head(const Pass& pass);
+  Result<std::vector<LogitResult>> collect(const Pass& pass);
+  Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
+  Status multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
+                  const DeviceBuffer& out, int64_t ld);
+  Workspace linear_space() const { return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr}; }
+  KvLayer kv_layer(int64_t index) const;
+
+  template <class T>
+  const T* uploaded(int64_t offset) const {
+    return reinterpret_cast<const T*>(upload_.device.as<std::byte>() + offset);
+  }
+
+  ModelConfig config_;
+  MemoryPlan plan_;
+  std::unique_ptr<Blas> blas_;
+  Stream stream_;
+  CudaModel model_;
+  WorkSpace space_;
+  BackendInfo info_;
+  Element element_ = Element::bf16;
+  AttentionCut cut_;
+  Mirror upload_, answers_;
+  DeviceBuffer kept_;  // float [rows, vocab_size]: whole rows that were asked for
+};
+
+Result<std::vector<LogitResult>> CudaBackend::checked_forward(const Batch& batch) {
+  ASSAY_CHECK_LE(batch.num_rows(), info_.max_batch_tokens);
+  if (batch.num_rows() == 0) return std::vector<LogitResult>();
+  Pass pass{batch, plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop), {}, {}};
+  for (const int32_t position : pass.plan.positions) ASSAY_CHECK_LT(position, plan_.rope_positions);
+  ASSAY_TRY(begin(pass));
+  ASSAY_TRY(run_layers(pass));
+  if (!batch.logits.empty()) ASSAY_TRY(read_head(pass));
+  return collect(pass);
+}
+
+// Memory for what this batch wishes, and its bookkeeping in one copy.
+Status CudaBackend::begin(Pass& pass) {
+  pass.at = lay_out(pass.batch, pass.plan);
+  ASSAY_TRY(upload_.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
+  const auto rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
+  AnswerLayout& answers = pass.answers;
+  const auto place = [&](int64_t& at, int64_t bytes) {
+    at = answers.bytes;
+    answers.bytes += (bytes + 15) / 16 * 16;
+  };
+  place(answers.stats, rows * plan_.num_chunks * static_cast<int64_t>(sizeof(ChunkStats)));
+  place(answers.target_logits, static_cast<int64_t>(pass.plan.targets.size() * sizeof(float)));
+  place(answers.top, rows * plan_.num_chunks * pass.plan.max_top * static_cast<int64_t>(sizeof(TopEntry)));
+  ASSAY_TRY(answers_.reserve(answers.bytes, "a batch's answers"));
+  const int64_t kept_bytes = int64_t{pass.plan.num_kept} * config_.vocab_size * 4;
+  if (kept_bytes > kept_.bytes()) {
+    kept_ = DeviceBuffer();
+    ASSAY_ASSIGN(kept_, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
+  }
+  write_upload(pass.batch, pass.plan, pass.at, upload_.host.as<std::byte>());
+  ASSAY_CUDA(cudaMemcpyAsync(upload_.device.data(), upload_.host.as<std::byte>(), static_cast<size_t>(pass.at.bytes),
+                             cudaMemcpyHostToDevice, stream_.get()));
+  return ok_status();
+}
+
+// The forward pass in reading order. In the last layer only rows that want logits go on after their keys are stored.
+Status CudaBackend::run_layers(const Pass& pass) {
+  const Batch& batch = pass.batch;
+  ASSAY_TRY(copy_kv_blocks(element_, kv_layer(0), config_.num_layers, plan_.kv_bytes / config_.num_layers,
+                           uploaded<int32_t>(pass.at.copies), static_cast<int64_t>(batch.copies.size()),
+                           stream_.get()));
+  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass.at.tokens), batch.num_rows(),
+                  config_.hidden_size, space_.residual.as<float>(), stream_.get()));
+  for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
+  return ok_status();
+}
+
+Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
+  const CudaLayer& layer = model_.layers[static_cast<size_t>(index)];
+  const bool last = index + 1 == config_.num_layers;
+  const int64_t qkv_width = config_.q_width() + 2 * config_.kv_width();
+  int64_t rows = pass.batch.num_rows();
+  ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows));
+  ASSAY_TRY(multiply(layer.qkv, space_.normed, rows, Epilogue::Kind::store, space_.qkv, qkv_width));
+  ASSAY_TRY(turn_and_store(pass, index));
+  if (last) {
+    rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
+    if (rows == 0) return ok_status();
+    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass.at.wanted_rows), rows,
+                          config_.hidden_size, space_.picked.as<float>(), stream_.get()));
+  }
+  const DeviceBuffer& residual = last ? space_.picked : space_.residual;
+  ASSAY_TRY(attend_rows(pass, index, last));
+  ASSAY_TRY(multiply(layer.o, space_.attended, rows, Epilogue::Kind::add, residual, config_.hidden_size));
+  ASSAY_TRY(normalize(residual, layer.post_attention_norm, rows));
+  ASSAY_TRY(
+      multiply(layer.gate_up, space_.normed, rows, Epilogue::Kind::swiglu, space_.mlp, config_.intermediate_size));
+  return multiply(layer.down, space_.mlp, rows, Epilogue::Kind::add, residual, config_.hidden_size);
+}
+
+Status CudaBackend::normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows) {
+  return rms_norm(element_, x.as<float>(), weight.as<float>(), rows, config_.hidden_size,
+                  static_cast<float>(config_.rms_norm_eps), space_.normed.data(), stream_.get());
+}
+
+Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
+                             const DeviceBuffer& out, int64_t ld) {
+  return linear_forward(linear, x.data(), rows, Epilogue{kind, out.data(), ld}, linear_space(), stream_.get());
+}
+
+KvLayer CudaBackend::kv_layer(int64_t index) const {
+  return {space_.kv.as<std::byte>() + index * (plan_.kv_bytes / config_.num_layers),
+          static_cast<int32_t>(config_.num_kv_heads), static_cast<int32_t>(config_.head_dim)};
+}
+
+Status CudaBackend::turn_and_store(const Pass& pass, int64_t index) {
+  RopeKvWrite work;
+  work.qkv = space_.qkv.data();
+  work.ld = config_.q_width() + 2 * config_.kv_width();
+  work.rows = pass.batch.num_rows();
+  work.num_heads = static_cast<int32_t>(config_.num_heads);
+  work.positions = uploaded<int32_t>(pass.at.positions);
+  work.cos = space_.cos.as<float>();
+  work.sin = space_.sin.as<float>();
+  work.first_write = uploaded<int32_t>(pass.at.first_write);
+  work.write_slots = uploaded<int32_t>(pass.at.write_slots);
+  work.cache = kv_layer(index);
+  return rope_kv_write(element_, work, stream_.get());
+}
+
+Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_only) {
+  const AttentionPlan& plan = wanted_only ? pass.plan.wanted : pass.plan.all;
+  const UploadLayout::Attention& at = wanted_only ? pass.at.wanted : pass.at.all;
+  AttentionWork work;
+  work.query = space_.qkv.data();
+  work.query_ld = config_.q_width() + 2 * config_.kv_width();
+  work.out = space_.attended.data();
+  work.out_ld = config_.q_width();
+  work.cache = kv_layer(index);
+  work.num_heads = static_cast<int32_t>(config_.num_heads);
+  work.window = cut_.window;
+  work.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  work.block_tables = uploaded<int32_t>(pass.at.block_tables);
+  work.partials = space_.partials.as<float>();
+  const auto launch = [&](AttentionShape shape, const std::vector<AttentionItem>& items, int64_t offset) {
+    work.shape = shape;
+    work.items = uploaded<AttentionItem>(offset);
+    work.num_items = static_cast<int32_t>(items.size());
+    return attend(element_, work, stream_.get());
+  };
+  ASSAY_TRY(launch(AttentionShape::wide, plan.wide, at.wide));
+  ASSAY_TRY(launch(AttentionShape::narrow, plan.narrow, at.narrow));
+  ASSAY_TRY(launch(AttentionShape::simple, plan.simple, at.simple));
+  return combine_attention(element_, work.partials, uploaded<CombineItem>(at.combines),
+                           static_cast<int64_t>(plan.combines.size()), work.num_heads, work.cache.head_dim, work.out,
+                           work.out_ld, stream_.get());
+}
+
+// The output head over the picked rows, a chunk of the vocabulary after the other; logits are read where they are made.
+Status CudaBackend::read_head(const Pass& pass) {
+  const BatchPlan& plan = pass.plan;
+  ReadLogits work;
+  work.logits = space_.logits.as<float>();
+  work.ld = plan_.vocab_chunk;
+  work.rows = static_cast<int64_t>(plan.wanted_rows.size());
+  work.num_chunks = static_cast<int32_t>(plan_.num_chunks);
+  auto* answers = answers_.device.as<std::byte>();
+  work.stats = reinterpret_cast<ChunkStats*>(answers + pass.answers.stats);
+  work.target_logits = reinterpret_cast<float*>(answers + pass.answers.target_logits);
+  work.top = reinterpret_cast<TopEntry*>(answers + pass.answers.top);
+  work.first_target = uploaded<int32_t>(pass.at.first_target);
+  work.targets = uploaded<int32_t>(pass.at.targets);
+  work.num_top = uploaded<int32_t>(pass.at.num_top);
+  work.max_top = plan.max_top;
+  work.kept_row = uploaded<int32_t>(pass.at.kept_row);
+  work.kept = kept_.as<float>();
+  work.vocab_size = config_.vocab_size;
+  ASSAY_TRY(normalize(space_.picked, model_.final_norm, work.rows));
+  for (int32_t chunk = 0; chunk < work.num_chunks; ++chunk) {
+    const int64_t first = chunk * plan_.vocab_chunk;
+    work.chunk = chunk;
+    work.first_token = static_cast<int32_t>(first);
+    work.count = static_cast<int32_t>(std::min(plan_.vocab_chunk, config_.vocab_size - first));
+    ASSAY_TRY(linear_rows_forward(model_.lm_head, first, work.count, space_.normed.data(), work.rows,
+                                  Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
+                                  stream_.get()));
+    ASSAY_TRY(read_logits(work, stream_.get()));
+  }
+  return ok_status();
+}
+
+template <class T>
+std::vector<T> read(const PinnedBuffer& buffer, int64_t offset, size_t count) {
+  const auto* from = reinterpret_cast<const T*>(buffer.as<std::byte>() + offset);
+  return std::vector<T>(from, from + count);
+}
+
+// Waits for the device and turns what it read into answers.
+Result<std::vector<LogitResult>> CudaBackend::collect(const Pass& pass) {
+  const BatchPlan& plan = pass.plan;
+  const size_t rows = plan.wanted_rows.size();
+  std::vector<LogitResult> results(rows);
+  if (pass.answers.bytes > 0) {
+    ASSAY_CUDA(cudaMemcpyAsync(answers_.host.as<std::byte>(), answers_.device.data(),
+                               static_cast<size_t>(pass.answers.bytes), cudaMemcpyDeviceToHost, stream_.get()));
+  }
+  const auto vocab = static_cast<size_t>(config_.vocab_size);
+  for (size_t row = 0; row < rows; ++row) {
+    if (plan.kept_row[row] < 0) continue;
+    results[row].logits.resize(vocab);
+    ASSAY_CUDA(cudaMemcpyAsync(results[row].logits.data(),
+                               kept_.as<float>() + static_cast<size_t>(plan.kept_row[row]) * vocab,
+                               vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_.get()));
+  }
+  ASSAY_TRY(stream_.synchronize());
+
+  LogitReadings readings;
+  readings.vocab_size = config_.vocab_size;
+  readings.vocab_chunk = plan_.vocab_chunk;
+  readings.num_chunks = static_cast<int32_t>(plan_.num_chunks);
+  readings.max_top = plan.max_top;
+  const size_t chunks = rows * static_cast<size_t>(plan_.num_chunks);
+  readings.stats = read<ChunkStats>(answers_.host, pass.answers.stats, chunks);
+  readings.target_logits = read<float>(answers_.host, pass.answers.target_logits, plan.targets.size());
+  readings.top = read<TopEntry>(answers_.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
+  for (size_t row = 0; row < rows; ++row) {
+    const LogitRequest& request = pass.batch.logits[row];
+    if (answer_request(request, readings, row, static_cast<size_t>(plan.first_target[row]), results[row])) continue;
+    const auto at = static_cast<size_t>(request.row);
+    return internal_error(
+        fmt::format("batch row {} (token {} at position {}): its logits are not finite; check the checkpoint, or run "
+                    "with float32",
+                    request.row, pass.batch.tokens[at], plan.positions[at]));
+  }
+  return results;
+}
+
+// ---- loading -------------------------------------------------------------------------------------------------------
+
+Result<Element> choose_element(const ModelConfig& config, const std::string& dtype) {
+  if (dtype == "bfloat16") return Element::bf16;
+  if (dtype == "float32") return Element::f32;
+  if (dtype == "auto" || dtype.empty()) return config.torch_dtype == "float32" ? Element::f32 : Element::bf16;
+  return unsupported(
+      fmt::format("dtype {}: the CUDA backend computes in bfloat16 or float32; choose one, or auto", dtype));
+}
+
+Status check_shapes(const ModelConfig& config) {
+  if (config.head_dim % 16 != 0 || config.head_dim > kMaxHeadDim)
+    return unsupported(fmt::format("head_dim {}: the CUDA backend's attention takes multiples of 16 up to {}",
+                                   config.head_dim, kMaxHeadDim));
+  if (config.num_heads / config.num_kv_heads > kMostGroupedHeads)
+    return unsupported(fmt::format("{} query heads a KV head: the CUDA backend's attention takes up to {}",
+                                   config.num_heads / config.num_kv_heads, kMostGroupedHeads));
+  if (config.hidden_size % 8 == 0 && config.intermediate_size % 8 == 0) return ok_status();
+  return unsupported(fmt::format("hidden_size {}, intermediate_size {}: the CUDA backend takes multiples of 8",
+                                 config.hidden_size, config.intermediate_size));
+}
+
+// Int4 weights become dense when that leaves half of the free memory.
+Result<bool> choose_expansion(const BackendOptions& options, const ModelWeights& weights, Element element,
+                              int64_t free_bytes) {
+  if (options.int4_weights == "packed") return false;
+  if (options.int4_weights == "expanded") return true;
+  if (options.int4_weights == "auto" || options.int4_weights.empty())
+    return model_bytes(weights, {element, true}) <= free_bytes / 2;
+  return invalid_argument(
+      fmt::format("int4_weights: '{}' is not known, expected auto, packed or expanded", options.int4_weights));
+}
+
+Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& plan, Uploader& uploader) {
+  WorkSpace space;
+  ASSAY_ASSIGN(space.residual, DeviceBuffer::allocate(plan.residual_bytes, "activations"));
+  ASSAY_ASSIGN(space.picked, DeviceBuffer::allocate(plan.picked_bytes, "activations"));
+  ASSAY_ASSIGN(space.normed, DeviceBuffer::allocate(plan.normed_bytes, "activations"));
+  ASSAY_ASSIGN(space.qkv, DeviceBuffer::allocate(plan.qkv_bytes, "activations"));
+  ASSAY_ASSIGN(space.attended, DeviceBuffer::allocate(plan.attended_bytes, "activations"));
+  ASSAY_ASSIGN(space.mlp, DeviceBuffer::allocate(plan.mlp_bytes, "activations"));
+  ASSAY_ASSIGN(space.linear, DeviceBuffer::allocate(plan.linear_scratch_bytes, "scratch of products"));
+  ASSAY_ASSIGN(space.logits, DeviceBuffer::allocate(plan.logit_bytes, "a chunk of logits"));
+  ASSAY_ASSIGN(space.partials, DeviceBuffer::allocate(plan.partial_bytes, "partial sums of attention"));
+  const RopeTable angles = make_rope_table(config.rope, config.head_dim, plan.rope_positions);
+  ASSAY_ASSIGN(space.cos, uploader.upload(angles.cos, "rotary table"));
+  ASSAY_ASSIGN(space.sin, uploader.upload(angles.sin, "rotary table"));
+  return space;
+}
+
+// The library fixes its algorithms while there is memory to try them in.
+Status prepare_products(const CudaModel& model, const MemoryPlan& plan, const Workspace& workspace,
+                        cudaStream_t stream) {
+  for (const CudaLayer& layer : model.layers) {
+    ASSAY_TRY(prepare_linear(layer.qkv, Epilogue::Kind::store, layer.qkv.n, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.o, Epilogue::Kind::add, layer.o.n, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.gate_up, Epilogue::Kind::swiglu, layer.gate_up.n, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.down, Epilogue::Kind::add, layer.down.n, workspace, stream));
+  }
+  const int64_t rest = model.lm_head.n - (plan.num_chunks - 1) * plan.vocab_chunk;
+  ASSAY_TRY(prepare_linear(model.lm_head, Epilogue::Kind::float32, plan.vocab_chunk, workspace, stream));
+  return prepare_linear(model.lm_head, Epilogue::Kind::float32, rest, workspace, stream);
+}
+
+std::string describe(const DeviceInfo& device, const CudaModel& model, const Blas* blas, bool mma) {
+  const std::string products = model.form.element == Element::f32 ? "own float32 products"
+                               : blas                             ? fmt::format("cuBLASLt {}", blas->version())
+                                                                  : std::string("own bf16 products");
+  return fmt::format("{}, {}, {} attention, {} of {} int4{}", device.name, products, mma ? "tensor-core" : "plain",
+                     model.num_int4, model.num_int4 + model.num_dense,
+                     model.form.expand_int4 ? ", int4 weights expanded" : "");
+}
+
+// A library that is not there costs speed, not correctness.
+std::unique_ptr<Blas> open_blas(Element element) {
+  if (element != Element::bf16) return nullptr;
+  auto blas = Blas::open();
+  if (blas.ok()) return std::move(*blas);
+  log_warning(blas.status().message() + "; own, slower products are used");
+  return nullptr;
+}
+
+Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const ModelWeights& weights,
+                                              const BackendOptions& options) {
+  ASSAY_TRY(check_shapes(config));
+  ModelForm form;
+  ASSAY_ASSIGN(form.element, choose_element(config, options.dtype));
+  ASSAY_ASSIGN(const DeviceInfo device, open_device(0));
+  ASSAY_ASSIGN(form.expand_int4, choose_expansion(options, weights, form.element, device.free_bytes));
+
+  MemoryWish wish;
+  wish.free_bytes = device.free_bytes;
+  wish.weight_bytes = model_bytes(weights, form);
+  wish.element_bytes = element_bytes(form.element);
+  wish.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kDefaultBatchTokens;
+  wish.kv_bytes = options.kv_bytes;
+  wish.max_model_len = options.max_model_len;
+  ASSAY_TRY(plan_memory(config, wish));  // says before anything is loaded that it cannot fit
+
+  ASSAY_ASSIGN(Uploader uploader, Uploader::create());
+  ASSAY_ASSIGN(CudaModel model, load_cuda_model(weights, form, uploader));
+  wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
+  ASSAY_ASSIGN(const MemoryPlan plan, plan_memory(config, wish));
+  ASSAY_ASSIGN(WorkSpace space, allocate_space(config, plan, uploader));
+  ASSAY_TRY(uploader.finish());
+  ASSAY_ASSIGN(Stream stream, Stream::create());
+  std::unique_ptr<Blas> blas = open_blas(form.element);
+  const Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get(), nullptr};
+  ASSAY_TRY(prepare_products(model, plan, workspace, stream.get()));
+  ASSAY_ASSIGN(space.kv, DeviceBuffer::allocate(plan.kv_bytes, "the KV cache"));
+
+  BackendInfo info;
+  info.name = "cuda";
+  info.dtype = form.element == Element::bf16 ? "bfloat16" : "float32";
+  info.detail = describe(device, model, blas.get(), has_mma_attention(form.element, config.head_dim));
+  info.num_kv_blocks = plan.num_kv_blocks;
+  info.kv_bytes = plan.kv_bytes;
+  info.max_batch_tokens = static_cast<int32_t>(plan.rows);
+  info.max_sequences = kDefaultSequences;
+  return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(config, plan, std::move(blas), std::move(stream),
+                                                                std::move(model), std::move(space), std::move(info),
+                                                                device.num_sms));
+}
+
+}  // namespace
+
+bool has_device(std::string* why_not) {
+  if (num_devices() == 0) {
+    if (why_not) *why_not = "no NVIDIA driver or no device";
+    return false;
+  }
+  const auto device = open_device(0);
+  if (!device.ok() && why_not) *why_not = device.status().message();
+  return device.ok();
+}
+
+Result<std::unique_ptr<Backend>> make_cuda_backend(const ModelConfig& config, const ModelWeights& weights,
+                                                   const BackendOptions& options) {
+  try {
+    return make_backend(config, weights, options);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("CUDA backend: no host memory for the model's tables; close other programs");
+  }
+}
+
+}  // namespace assay::cuda

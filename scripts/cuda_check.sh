@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# cuda_check.sh OUT: runs the tests, the sanitizers and the kernel benchmarks of the bundle it lies in; logs and JSON go to OUT.
+set -uo pipefail
+out=$(mkdir -p "${1:?where to?}" && cd "$1" && pwd)
+cd "$(dirname "$0")"
+if [ -z "${ASSAY_CUBLASLT:-}" ]; then
+  ASSAY_CUBLASLT=$(find /usr/local /opt /usr/lib -name 'libcublasLt.so.13*' 2>/dev/null | head -1)
+  export ASSAY_CUBLASLT
+fi
+echo "cuBLASLt: ${ASSAY_CUBLASLT:-none}"
+status=0
+./cuda_plan_test >"$out/cuda_plan_test.log" 2>&1 || status=1
+timeout 240 ./cuda_test --duration=true >"$out/cuda_test.log" 2>&1 || status=1
+grep -E "ERROR|FATAL|values:|logged:|TEST CASE|test cases:|assertions:" "$out/cuda_test.log" | head -60
+if [ "${SANITIZE:-1}" = 1 ] && command -v compute-sanitizer >/dev/null; then
+  cases='*embedding rows*,*rms_norm*,*swiglu*,*bias joins*,*int4 codes*,*queries and keys*,*block copies*,*chunk of logits*,*softmax(q k*'
+  for tool in memcheck racecheck; do
+    timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 ./cuda_test -tc="$cases" >"$out/$tool.log" 2>&1 || status=1
+    tail -2 "$out/$tool.log"
+  done
+fi
+for bench in bench_attention bench_small_ops; do
+  timeout 150 "./$bench" --benchmark_out="$out/$bench.json" --benchmark_out_format=json 2>"$out/$bench.err" | cut -c1-200
+done
+exit $status

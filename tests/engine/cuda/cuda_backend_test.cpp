@@ -1,0 +1,257 @@
+// The whole forward pass on the device: against a decoder in double, against the CPU backend, and against itself in
+// other company.
+
+#include "engine/cuda/cuda_backend.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "engine/cpu/cpu_backend.h"
+#include "engine/formats/checkpoint.h"
+#include "engine/quantize/quantize_model.h"
+#include "tests/engine/backend_contract.h"
+#include "tests/engine/cuda/on_device.h"
+#include "tests/support/near.h"
+#include "tests/support/reference_ops.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_checkpoint.h"
+
+using namespace assay;
+using namespace assay::testing;
+
+namespace {
+
+// An opened tiny model, quantized when a group size is given (-1: dense).
+struct Loaded {
+  TempFolder folder;
+  std::unique_ptr<Checkpoint> checkpoint;
+  ModelConfig config;
+  ModelWeights weights;
+
+  explicit Loaded(const TinyModel& model, int64_t group_size = -1, bool symmetric = true) {
+    Path path = write_tiny_checkpoint(folder.path() / "dense", model).value();
+    if (group_size >= 0) {
+      QuantizeOptions options;
+      options.model = path;
+      options.out = path = folder.path() / "int4";
+      options.scheme.group_size = group_size;
+      options.scheme.symmetric = symmetric;
+      if (model.tie) options.ignore.clear();
+      const auto report = quantize_model(options);
+      REQUIRE_MESSAGE(report.ok(), report.status().message());
+    }
+    checkpoint = std::make_unique<Checkpoint>(Checkpoint::open(path).value());
+    config = read_model_config(checkpoint->config(), nullptr, "config.json").value();
+    weights = build_tensor_table(*checkpoint, config).value();
+  }
+
+  std::unique_ptr<Backend> backend(const std::string& dtype, const std::string& int4_weights = "packed") const {
+    BackendOptions options = options_for(dtype);
+    options.int4_weights = int4_weights;
+    auto made = cuda::make_cuda_backend(config, weights, options);
+    REQUIRE_MESSAGE(made.ok(), made.status().message());
+    return std::move(*made);
+  }
+
+  static BackendOptions options_for(const std::string& dtype) {
+    BackendOptions options;
+    options.dtype = dtype;
+    options.kv_bytes = int64_t{8} << 20;
+    options.max_batch_tokens = 512;
+    options.max_model_len = 2048;
+    return options;
+  }
+};
+
+Batch one_batch(const Tokens& tokens) {
+  Batch batch;
+  batch.tokens = tokens;
+  const auto length = static_cast<int32_t>(tokens.size());
+  batch.segments.push_back({0, length, 0, {}});
+  for (int32_t block = 0; block * kKvBlockTokens < length; ++block) batch.segments[0].block_table.push_back(block);
+  for (int32_t row = 0; row < length; ++row) batch.logits.push_back({row, {tokens[static_cast<size_t>(row)]}, 2, true});
+  return batch;
+}
+
+Tokens some_tokens(int64_t vocab, int32_t count) {
+  Tokens tokens;
+  for (int32_t i = 0; i < count; ++i) tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab));
+  return tokens;
+}
+
+struct Variant {
+  const char* name;
+  TinyModel model;
+  int64_t group_size = -1;
+  bool symmetric = true;
+};
+
+std::vector<Variant> variants() {
+  return {{"llama", {}},
+          {"llama with heads of 64", {.heads = 6, .head_dim = 64}},
+          {"llama with heads of 128", {.heads = 4, .kv_heads = 1, .head_dim = 128, .tie = false}},
+          {"llama, head of its own, odd widths",
+           {.hidden = 72, .heads = 6, .kv_heads = 2, .head_dim = 48, .intermediate = 104, .tie = false}},
+          {"qwen2 with biases", {.architecture = "Qwen2ForCausalLM", .kv_heads = 1, .head_dim = 64}},
+          {"llama with every bias", {.tie = false, .attention_bias = true, .mlp_bias = true}},
+          {"mistral with a window", {.architecture = "MistralForCausalLM", .head_dim = 64, .sliding_window = 24}},
+          {"float32 weights", {.dtype = DType::f32}},
+          {"float16 weights", {.dtype = DType::f16}},
+          {"two chunks of vocabulary", {.vocab = 9001}},
+          {"int4 by 32", {.head_dim = 64}, 32},
+          {"int4 by 32 asymmetric, head of its own", {.tie = false}, 32, false},
+          {"int4 by row", {.intermediate = 96}, 0}};
+}
+
+// Mean over rows of the logprob distance, as a score would see it.
+double mean_logprob_distance(const std::vector<LogitResult>& got, const std::vector<std::vector<double>>& want,
+                             const Tokens& tokens) {
+  double total = 0;
+  for (size_t row = 0; row < got.size(); ++row) {
+    const auto logprobs = reference_logprobs(want[row]);
+    total += std::abs(static_cast<double>(got[row].target_logprobs[0]) - logprobs[static_cast<size_t>(tokens[row])]);
+  }
+  return total / static_cast<double>(got.size());
+}
+
+}  // namespace
+
+TEST_CASE("logits on the device equal those of a decoder in double, for every kind of model and dtype") {
+  ASSAY_NEEDS_DEVICE();
+  for (const Variant& variant : variants()) {
+    CAPTURE(variant.name);
+    const Loaded model(variant.model, variant.group_size, variant.symmetric);
+    const Tokens tokens = some_tokens(model.config.vocab_size, 70);
+    const auto want = reference_logits(model.config, model.weights, tokens);
+    const auto exact = model.backend("float32")->forward(one_batch(tokens)).value();
+    for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(distance(exact[row].logits, want[row]).relative < 2e-5);
+    CHECK(mean_logprob_distance(exact, want, tokens) < 1e-5);
+    for (const char* form : {"packed", "expanded"}) {
+      const auto rounded = model.backend("bfloat16", form)->forward(one_batch(tokens)).value();
+      for (size_t row = 0; row < tokens.size(); ++row)
+        REQUIRE(distance(rounded[row].logits, want[row]).relative < 0.03);
+      CHECK(mean_logprob_distance(rounded, want, tokens) < 0.02);
+    }
+  }
+}
+
+TEST_CASE("a row's results on the device have the same bits in any batch") {
+  ASSAY_NEEDS_DEVICE();
+  for (const Variant& variant : variants()) {
+    CAPTURE(variant.name);
+    const Loaded model(variant.model, variant.group_size, variant.symmetric);
+    for (const char* dtype : {"bfloat16", "float32"}) {
+      CAPTURE(dtype);
+      check_backend_contract(*model.backend(dtype), model.config.vocab_size, 3);
+    }
+  }
+}
+
+TEST_CASE("expanded weights give the bits of packed ones") {
+  ASSAY_NEEDS_DEVICE();
+  const Loaded model({.head_dim = 64}, 32);
+  const Tokens tokens = some_tokens(model.config.vocab_size, 100);
+  const auto packed = model.backend("bfloat16", "packed")->forward(one_batch(tokens)).value();
+  const auto expanded = model.backend("bfloat16", "expanded")->forward(one_batch(tokens)).value();
+  for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(packed[row].logits == expanded[row].logits);
+}
+
+TEST_CASE("long contexts agree with the CPU backend") {
+  ASSAY_NEEDS_DEVICE();
+  const Loaded model({.heads = 4, .kv_heads = 1, .head_dim = 128});
+  const Tokens tokens = some_tokens(model.config.vocab_size, 500);
+  Batch batch = one_batch(tokens);
+  const auto ours = model.backend("bfloat16")->forward(batch).value();
+  const auto theirs = cpu::make_cpu_backend(model.config, model.weights, Loaded::options_for("bfloat16")).value();
+  const auto want = theirs->forward(batch).value();
+  double total = 0;
+  for (size_t row = 0; row < ours.size(); ++row)
+    total += std::abs(ours[row].target_logprobs[0] - want[row].target_logprobs[0]);
+  CHECK(total / static_cast<double>(ours.size()) < 0.02);
+}
+
+TEST_CASE("logits that are not finite on the device name their row, and do not spoil the next batch") {
+  ASSAY_NEEDS_DEVICE();
+  TinyModel tiny;
+  tiny.tie = false;
+  tiny.head_dim = 64;
+  const Loaded model(tiny);
+  ModelWeights spoiled = model.weights;
+  std::vector<std::byte> bytes(spoiled.embed_tokens.bytes.begin(), spoiled.embed_tokens.bytes.end());
+  std::fill(bytes.end() - 2 * tiny.hidden, bytes.end(), std::byte{0xff});
+  spoiled.embed_tokens.bytes = bytes;
+  const auto backend = cuda::make_cuda_backend(model.config, spoiled, Loaded::options_for("bfloat16")).value();
+  const Tokens tokens = some_tokens(model.config.vocab_size, 40);
+  const auto before = backend->forward(one_batch(tokens)).value();
+  Tokens with_bad = tokens;
+  with_bad[23] = static_cast<TokenId>(tiny.vocab - 1);
+  const auto failed = backend->forward(one_batch(with_bad));
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.status().code() == Code::internal);
+  int named = -1;
+  REQUIRE(std::sscanf(failed.status().message().c_str(), "batch row %d", &named) == 1);
+  CHECK(named <= 23);
+  const auto alone = backend->forward(one_batch({tokens[0]})).value();
+  CHECK(alone[0].logits == before[0].logits);
+  const auto after = backend->forward(one_batch(tokens)).value();
+  for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(after[row].logits == before[row].logits);
+}
+
+TEST_CASE("memory that the device does not have is refused before anything is loaded, and later ones work") {
+  ASSAY_NEEDS_DEVICE();
+  const Loaded model({});
+  BackendOptions options = Loaded::options_for("bfloat16");
+  options.kv_bytes = int64_t{1} << 50;
+  const auto refused = cuda::make_cuda_backend(model.config, model.weights, options);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.status().code() == Code::out_of_memory);
+  const auto buffer = cuda::DeviceBuffer::allocate(int64_t{1} << 50, "far too much");
+  REQUIRE_FALSE(buffer.ok());
+  CHECK(buffer.status().code() == Code::out_of_memory);
+  CHECK(buffer.status().message().find("far too much") != std::string::npos);
+  CHECK(model.backend("bfloat16")->forward(one_batch({1, 2, 3})).ok());
+}
+
+TEST_CASE("what the CUDA backend cannot do is refused by name, with a device or without") {
+  const Loaded model({});
+  BackendOptions options;
+  options.dtype = "float8";
+  const auto dtype = cuda::make_cuda_backend(model.config, model.weights, options);
+  REQUIRE_FALSE(dtype.ok());
+  CHECK(dtype.status().code() == Code::unsupported);
+  CHECK(dtype.status().message().find("float8") != std::string::npos);
+  TinyModel narrow;
+  narrow.head_dim = 24;
+  const Loaded odd(narrow);
+  const auto head = cuda::make_cuda_backend(odd.config, odd.weights, {});
+  REQUIRE_FALSE(head.ok());
+  CHECK(head.status().message().find("24") != std::string::npos);
+}
+
+TEST_CASE("without a device the backend says what is missing") {
+  std::string why_not;
+  if (cuda::has_device(&why_not)) {
+    MESSAGE("skipped: there is a device");
+    return;
+  }
+  CHECK_FALSE(why_not.empty());
+  const Loaded model({});
+  const auto made = cuda::make_cuda_backend(model.config, model.weights, {});
+  REQUIRE_FALSE(made.ok());
+  CHECK(made.status().code() == Code::unavailable);
+  CHECK(made.status().message().find("--backend cpu") != std::string::npos);
+}
+
+TEST_CASE("the backend on the device says what it chose") {
+  ASSAY_NEEDS_DEVICE();
+  const Loaded model({.head_dim = 64}, 32);
+  const auto backend = model.backend("auto");
+  CHECK(backend->info().name == "cuda");
+  CHECK(backend->info().dtype == "bfloat16");
+  CHECK(backend->info().detail.find("tensor-core attention") != std::string::npos);
+  CHECK(backend->info().detail.find("8 of 9 int4") != std::string::npos);
+  CHECK(backend->info().max_batch_tokens == 512);
+  MESSAGE(backend->info().detail);
+}
