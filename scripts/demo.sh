@@ -51,7 +51,7 @@ if "$assay" ls tasks --json | python3 -c 'import json,sys; sys.exit("test" not i
   tasks=$tasks,gsm8k
 fi
 # Programs that a model wrote run in the sandbox; where this machine cannot build one, they are left out rather than run openly.
-if "$assay" sandbox run /dev/null >/dev/null 2>&1; then tasks=$tasks,humaneval; else echo "demo: no sandbox here: HumanEval is left out (assay doctor says why)" >&2; fi
+if "$assay" doctor >/dev/null 2>&1; then tasks=$tasks,humaneval; else echo "demo: no sandbox here: HumanEval is left out (assay doctor says why)" >&2; fi
 "$assay" run --model "$w4a16" --baseline "$bf16" --db "$db" --tasks "$tasks" --num-fewshot mmlu=5,gsm8k=5,humaneval=0,0 --split arc_easy=validation \
   --limit "$limit" --gen-kwargs max_gen_toks=128
 say "Every answer is kept in $db"

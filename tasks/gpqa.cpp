@@ -81,14 +81,10 @@ enum class ColumnType : uint8_t { boolean, integer, real, text };
 
 bool fits(const std::string& value, ColumnType type) {
   switch (type) {
-    case ColumnType::boolean:
-      return value == "True" || value == "False";
-    case ColumnType::integer:
-      return parse_int(value).has_value();
-    case ColumnType::real:
-      return value.empty() || parse_double(value).has_value();
-    case ColumnType::text:
-      return true;
+    case ColumnType::boolean: return value == "True" || value == "False";
+    case ColumnType::integer: return parse_int(value).has_value();
+    case ColumnType::real: return value.empty() || parse_double(value).has_value();
+    case ColumnType::text: return true;
   }
   return true;
 }

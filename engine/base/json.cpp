@@ -47,26 +47,13 @@ Json::~Json() = default;
 
 Json::Json(const Json& other) {
   switch (other.kind()) {
-    case Kind::null:
-      break;
-    case Kind::boolean:
-      value_ = other.as_bool();
-      break;
-    case Kind::integer:
-      value_ = other.as_int();
-      break;
-    case Kind::real:
-      value_ = other.as_real();
-      break;
-    case Kind::string:
-      value_ = other.as_string();
-      break;
-    case Kind::array:
-      value_ = std::make_unique<Array>(other.as_array());
-      break;
-    case Kind::object:
-      value_ = std::make_unique<Object>(other.as_object());
-      break;
+    case Kind::null: break;
+    case Kind::boolean: value_ = other.as_bool(); break;
+    case Kind::integer: value_ = other.as_int(); break;
+    case Kind::real: value_ = other.as_real(); break;
+    case Kind::string: value_ = other.as_string(); break;
+    case Kind::array: value_ = std::make_unique<Array>(other.as_array()); break;
+    case Kind::object: value_ = std::make_unique<Object>(other.as_object()); break;
   }
 }
 
@@ -149,16 +136,11 @@ bool operator==(const Json& a, const Json& b) {
   if (a.is_number() && b.is_number()) return equal_numbers(a, b);
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Json::Kind::boolean:
-      return a.as_bool() == b.as_bool();
-    case Json::Kind::string:
-      return a.as_string() == b.as_string();
-    case Json::Kind::array:
-      return a.as_array() == b.as_array();
-    case Json::Kind::object:
-      return equal_objects(a.as_object(), b.as_object());
-    default:
-      return true;
+    case Json::Kind::boolean: return a.as_bool() == b.as_bool();
+    case Json::Kind::string: return a.as_string() == b.as_string();
+    case Json::Kind::array: return a.as_array() == b.as_array();
+    case Json::Kind::object: return equal_objects(a.as_object(), b.as_object());
+    default: return true;
   }
 }
 

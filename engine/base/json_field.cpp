@@ -12,18 +12,13 @@ namespace {
 // What an error says was found.
 std::string describe(const Json& value) {
   switch (value.kind()) {
-    case Json::Kind::null:
-      return "null";
-    case Json::Kind::string:
-      return fmt::format("\"{}\"", excerpt(value.as_string()));
-    case Json::Kind::array:
-      return fmt::format("a list of {}", value.size());
-    case Json::Kind::object:
-      return fmt::format("an object of {} members", value.size());
+    case Json::Kind::null: return "null";
+    case Json::Kind::string: return fmt::format("\"{}\"", excerpt(value.as_string()));
+    case Json::Kind::array: return fmt::format("a list of {}", value.size());
+    case Json::Kind::object: return fmt::format("an object of {} members", value.size());
     case Json::Kind::boolean:
     case Json::Kind::integer:
-    case Json::Kind::real:
-      break;
+    case Json::Kind::real: break;
   }
   return value.dump();
 }

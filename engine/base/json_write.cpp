@@ -16,27 +16,13 @@ class Writer {
 
   void write(const Json& value, int level) {
     switch (value.kind()) {
-      case Json::Kind::null:
-        out_ += "null";
-        break;
-      case Json::Kind::boolean:
-        out_ += value.as_bool() ? "true" : "false";
-        break;
-      case Json::Kind::integer:
-        out_ += fmt::format_int(value.as_int()).c_str();
-        break;
-      case Json::Kind::real:
-        write_real(value.as_real());
-        break;
-      case Json::Kind::string:
-        write_string(value.as_string());
-        break;
-      case Json::Kind::array:
-        write_array(value.as_array(), level);
-        break;
-      case Json::Kind::object:
-        write_object(value.as_object(), level);
-        break;
+      case Json::Kind::null: out_ += "null"; break;
+      case Json::Kind::boolean: out_ += value.as_bool() ? "true" : "false"; break;
+      case Json::Kind::integer: out_ += fmt::format_int(value.as_int()).c_str(); break;
+      case Json::Kind::real: write_real(value.as_real()); break;
+      case Json::Kind::string: write_string(value.as_string()); break;
+      case Json::Kind::array: write_array(value.as_array(), level); break;
+      case Json::Kind::object: write_object(value.as_object(), level); break;
     }
   }
   std::string take() { return std::move(out_); }
@@ -72,29 +58,14 @@ class Writer {
 
   void write_escaped(char32_t c) {
     switch (c) {
-      case U'"':
-        out_ += "\\\"";
-        return;
-      case U'\\':
-        out_ += "\\\\";
-        return;
-      case U'\n':
-        out_ += "\\n";
-        return;
-      case U'\r':
-        out_ += "\\r";
-        return;
-      case U'\t':
-        out_ += "\\t";
-        return;
-      case U'\f':
-        out_ += "\\f";
-        return;
-      case U'\b':
-        out_ += "\\b";
-        return;
-      default:
-        break;
+      case U'"': out_ += "\\\""; return;
+      case U'\\': out_ += "\\\\"; return;
+      case U'\n': out_ += "\\n"; return;
+      case U'\r': out_ += "\\r"; return;
+      case U'\t': out_ += "\\t"; return;
+      case U'\f': out_ += "\\f"; return;
+      case U'\b': out_ += "\\b"; return;
+      default: break;
     }
     if (c >= 0x20 && !style_.ensure_ascii) return append_utf8(out_, c);
     if (c < 0x10000) return write_unit(c);

@@ -7,52 +7,32 @@ namespace assay {
 
 std::string_view code_name(Code code) {
   switch (code) {
-    case Code::ok:
-      return "ok";
-    case Code::invalid_argument:
-      return "invalid_argument";
-    case Code::bad_data:
-      return "bad_data";
-    case Code::not_found:
-      return "not_found";
-    case Code::unsupported:
-      return "unsupported";
-    case Code::unavailable:
-      return "unavailable";
-    case Code::internal:
-      return "internal";
-    case Code::out_of_memory:
-      return "out_of_memory";
-    case Code::io:
-      return "io";
-    case Code::interrupted:
-      return "interrupted";
+    case Code::ok: return "ok";
+    case Code::invalid_argument: return "invalid_argument";
+    case Code::bad_data: return "bad_data";
+    case Code::not_found: return "not_found";
+    case Code::unsupported: return "unsupported";
+    case Code::unavailable: return "unavailable";
+    case Code::internal: return "internal";
+    case Code::out_of_memory: return "out_of_memory";
+    case Code::io: return "io";
+    case Code::interrupted: return "interrupted";
   }
   return "internal";
 }
 
 int exit_code(Code code) {
   switch (code) {
-    case Code::ok:
-      return 0;
-    case Code::invalid_argument:
-      return 64;
-    case Code::bad_data:
-      return 65;
-    case Code::unsupported:
-      return 65;
-    case Code::not_found:
-      return 66;
-    case Code::unavailable:
-      return 69;
-    case Code::internal:
-      return 70;
-    case Code::out_of_memory:
-      return 70;
-    case Code::io:
-      return 74;
-    case Code::interrupted:
-      return 75;
+    case Code::ok: return 0;
+    case Code::invalid_argument: return 64;
+    case Code::bad_data: return 65;
+    case Code::unsupported: return 65;
+    case Code::not_found: return 66;
+    case Code::unavailable: return 69;
+    case Code::internal: return 70;
+    case Code::out_of_memory: return 70;
+    case Code::io: return 74;
+    case Code::interrupted: return 75;
   }
   return 70;
 }

@@ -23,10 +23,8 @@ bool is_cased(char32_t c) {
   switch (category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-      return true;
-    default:
-      return in_ranges(other_cased(), c);
+    case UTF8PROC_CATEGORY_LT: return true;
+    default: return in_ranges(other_cased(), c);
   }
 }
 
@@ -42,10 +40,8 @@ bool is_case_ignorable(char32_t c) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK:
-      return true;
-    default:
-      return in_ranges(other_case_ignorable(), c);
+    case UTF8PROC_CATEGORY_SK: return true;
+    default: return in_ranges(other_case_ignorable(), c);
   }
 }
 

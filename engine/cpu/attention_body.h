@@ -150,18 +150,10 @@ template <class Storage, int Rows>
 ASSAY_INLINE void score_all(Tile<Storage>& tile, const std::byte* const* blocks, int num_blocks, int64_t head_dim) {
   if constexpr (kWide == 4) {
     switch (num_blocks) {
-      case 1:
-        score_blocks<Storage, Rows, 1>(tile, blocks, head_dim, 0);
-        break;
-      case 2:
-        score_blocks<Storage, Rows, 2>(tile, blocks, head_dim, 0);
-        break;
-      case 3:
-        score_blocks<Storage, Rows, 3>(tile, blocks, head_dim, 0);
-        break;
-      default:
-        score_blocks<Storage, Rows, 4>(tile, blocks, head_dim, 0);
-        break;
+      case 1: score_blocks<Storage, Rows, 1>(tile, blocks, head_dim, 0); break;
+      case 2: score_blocks<Storage, Rows, 2>(tile, blocks, head_dim, 0); break;
+      case 3: score_blocks<Storage, Rows, 3>(tile, blocks, head_dim, 0); break;
+      default: score_blocks<Storage, Rows, 4>(tile, blocks, head_dim, 0); break;
     }
   } else {
     for (int b = 0; b < num_blocks; ++b) score_blocks<Storage, Rows, 1>(tile, blocks, head_dim, b);
@@ -226,23 +218,12 @@ void attend(const AttentionTask& task) {
   int64_t r = 0;
   for (; r + kTileRows <= rows; r += kTileRows) attend_tile<Storage, kTileRows>(task, r);
   switch (rows - r) {
-    case 1:
-      attend_tile<Storage, 1>(task, r);
-      break;
-    case 2:
-      attend_tile<Storage, 2>(task, r);
-      break;
-    case 3:
-      attend_tile<Storage, 3>(task, r);
-      break;
-    case 4:
-      attend_tile<Storage, 4>(task, r);
-      break;
-    case 5:
-      attend_tile<Storage, 5>(task, r);
-      break;
-    default:
-      break;
+    case 1: attend_tile<Storage, 1>(task, r); break;
+    case 2: attend_tile<Storage, 2>(task, r); break;
+    case 3: attend_tile<Storage, 3>(task, r); break;
+    case 4: attend_tile<Storage, 4>(task, r); break;
+    case 5: attend_tile<Storage, 5>(task, r); break;
+    default: break;
   }
 }
 

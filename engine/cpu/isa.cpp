@@ -14,14 +14,10 @@ InstructionSet best_instruction_set() {
 
 std::string_view instruction_set_name(InstructionSet isa) {
   switch (isa) {
-    case InstructionSet::portable:
-      return "x86-64";
-    case InstructionSet::avx2:
-      return "AVX2";
-    case InstructionSet::avx512:
-      return "AVX-512";
-    case InstructionSet::avx512_bf16:
-      return "AVX-512 BF16";
+    case InstructionSet::portable: return "x86-64";
+    case InstructionSet::avx2: return "AVX2";
+    case InstructionSet::avx512: return "AVX-512";
+    case InstructionSet::avx512_bf16: return "AVX-512 BF16";
   }
   return "";
 }

@@ -108,9 +108,7 @@ ASSAY_INLINE void finish_row(const Epilogue& epilogue, int64_t row, int64_t stri
       store16(stream + kLanes, load16(stream + kLanes) + high);
       break;
     }
-    case Epilogue::Kind::swiglu:
-      Storage::store(out - strip * kLanes, silu(low) * high);
-      break;
+    case Epilogue::Kind::swiglu: Storage::store(out - strip * kLanes, silu(low) * high); break;
     case Epilogue::Kind::float32: {
       float* sums = static_cast<float*>(epilogue.out) + row * epilogue.ld + strip * kStripColumns;
       store16(sums, low);
@@ -213,9 +211,7 @@ inline void expand_strip(const PackedMatrix& matrix, int64_t strip, float* out, 
       }
       break;
     }
-    case PackedMatrix::Format::int4:
-      expand_int4(matrix, strip, out, ld);
-      break;
+    case PackedMatrix::Format::int4: expand_int4(matrix, strip, out, ld); break;
   }
 }
 

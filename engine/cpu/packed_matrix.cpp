@@ -55,12 +55,9 @@ T element(const TensorView& view, int64_t index) {
 
 float float_element(const TensorView& view, int64_t index) {
   switch (view.dtype) {
-    case DType::bf16:
-      return bf16_to_float(element<uint16_t>(view, index));
-    case DType::f16:
-      return f16_to_float(element<uint16_t>(view, index));
-    default:
-      return element<float>(view, index);
+    case DType::bf16: return bf16_to_float(element<uint16_t>(view, index));
+    case DType::f16: return f16_to_float(element<uint16_t>(view, index));
+    default: return element<float>(view, index);
   }
 }
 

@@ -68,18 +68,10 @@ void multiply_few_int4(const PackedMatrix& matrix, int64_t strip, const uint16_t
                        const Epilogue& epilogue) {
   alignas(64) float sums[kFusedRows * kStripColumns];
   switch (rows) {
-    case 1:
-      multiply_int4_strip<1>(matrix, strip, x, ld, sums);
-      break;
-    case 2:
-      multiply_int4_strip<2>(matrix, strip, x, ld, sums);
-      break;
-    case 3:
-      multiply_int4_strip<3>(matrix, strip, x, ld, sums);
-      break;
-    default:
-      multiply_int4_strip<4>(matrix, strip, x, ld, sums);
-      break;
+    case 1: multiply_int4_strip<1>(matrix, strip, x, ld, sums); break;
+    case 2: multiply_int4_strip<2>(matrix, strip, x, ld, sums); break;
+    case 3: multiply_int4_strip<3>(matrix, strip, x, ld, sums); break;
+    default: multiply_int4_strip<4>(matrix, strip, x, ld, sums); break;
   }
   finish_rows<Bf16Storage>(epilogue, 0, rows, strip, sums, kStripColumns);
 }

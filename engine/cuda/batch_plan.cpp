@@ -188,12 +188,9 @@ void put(std::byte* out, int64_t at, const std::vector<T>& values) {
 
 int32_t rows_of(AttentionShape shape) {
   switch (shape) {
-    case AttentionShape::narrow:
-      return 16;
-    case AttentionShape::wide:
-      return 64;
-    case AttentionShape::simple:
-      break;
+    case AttentionShape::narrow: return 16;
+    case AttentionShape::wide: return 64;
+    case AttentionShape::simple: break;
   }
   return 1;
 }

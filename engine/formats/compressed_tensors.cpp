@@ -26,7 +26,7 @@ int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // ---- quantization_config, read -------------------------------------------------------------------------------------
 
-Status not_implemented(const JsonField& field, std::string_view expected) {
+Status unsupported_value(const JsonField& field, std::string_view expected) {
   return Status(Code::unsupported, field.error(expected).message());
 }
 
@@ -42,14 +42,14 @@ bool says_nothing(const Json& json) {
 Status require_absent(const JsonField& object, std::string_view key, std::string_view what) {
   const auto field = object.find(key);
   if (!field || says_nothing(field->json())) return ok_status();
-  return not_implemented(*field, fmt::format("null: {} are not implemented", what));
+  return unsupported_value(*field, fmt::format("null: {} are not supported", what));
 }
 
 Status require_text(const JsonField& object, std::string_view key, std::string_view wanted) {
   ASSAY_ASSIGN(const std::string text, object.get_string(key));
   if (text == wanted) return ok_status();
   ASSAY_ASSIGN(const JsonField field, object.get(key));
-  return not_implemented(field, fmt::format("\"{}\", the only one implemented", wanted));
+  return unsupported_value(field, fmt::format("\"{}\", the only one implemented", wanted));
 }
 
 // Sparsity of kind "dense" says that there is none.
@@ -85,7 +85,7 @@ Result<int64_t> read_group_size(const JsonField& weights) {
     return weights.error("no group_size beside strategy \"channel\"");
   }
   ASSAY_ASSIGN(const JsonField field, weights.get("strategy"));
-  return not_implemented(field, "\"group\" or \"channel\", the ones implemented");
+  return unsupported_value(field, "\"group\" or \"channel\", the ones implemented");
 }
 
 Result<bool> read_activation_order(const JsonField& weights) {
@@ -102,11 +102,11 @@ Result<QuantScheme> read_weights(const JsonField& weights) {
   ASSAY_TRY(require_absent(weights, "block_structure", "block-wise scales"));
   if (weights.find("type")) ASSAY_TRY(require_text(weights, "type", "int"));
   if (const auto dynamic = weights.find("dynamic"); dynamic && !(dynamic->json() == Json(false))) {
-    return not_implemented(*dynamic, "false: weights quantized as they are used are not implemented");
+    return unsupported_value(*dynamic, "false: weights quantized as they are used are not supported");
   }
   ASSAY_ASSIGN(const JsonField bits_field, weights.get("num_bits"));
   ASSAY_ASSIGN(const int64_t bits, bits_field.as_int());
-  if (bits != 4 && bits != 8) return not_implemented(bits_field, "4 or 8, the widths implemented");
+  if (bits != 4 && bits != 8) return unsupported_value(bits_field, "4 or 8, the widths implemented");
   QuantScheme scheme;
   scheme.bits = static_cast<int>(bits);
   ASSAY_ASSIGN(scheme.symmetric, weights.bool_or("symmetric", true));

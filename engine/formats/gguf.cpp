@@ -112,32 +112,19 @@ class MetadataReader {
     const uint64_t start = cursor_.at();
     ASSAY_ASSIGN(const uint32_t type, cursor_.read<uint32_t>("value type"));
     switch (static_cast<ValueType>(type)) {
-      case ValueType::u8:
-        return scalar<uint8_t, uint64_t>();
-      case ValueType::i8:
-        return scalar<int8_t, int64_t>();
-      case ValueType::u16:
-        return scalar<uint16_t, uint64_t>();
-      case ValueType::i16:
-        return scalar<int16_t, int64_t>();
-      case ValueType::u32:
-        return scalar<uint32_t, uint64_t>();
-      case ValueType::i32:
-        return scalar<int32_t, int64_t>();
-      case ValueType::u64:
-        return scalar<uint64_t, uint64_t>();
-      case ValueType::i64:
-        return scalar<int64_t, int64_t>();
-      case ValueType::f32:
-        return scalar<float, double>();
-      case ValueType::f64:
-        return scalar<double, double>();
-      case ValueType::boolean:
-        return boolean();
-      case ValueType::string:
-        return string();
-      case ValueType::array:
-        return array();
+      case ValueType::u8: return scalar<uint8_t, uint64_t>();
+      case ValueType::i8: return scalar<int8_t, int64_t>();
+      case ValueType::u16: return scalar<uint16_t, uint64_t>();
+      case ValueType::i16: return scalar<int16_t, int64_t>();
+      case ValueType::u32: return scalar<uint32_t, uint64_t>();
+      case ValueType::i32: return scalar<int32_t, int64_t>();
+      case ValueType::u64: return scalar<uint64_t, uint64_t>();
+      case ValueType::i64: return scalar<int64_t, int64_t>();
+      case ValueType::f32: return scalar<float, double>();
+      case ValueType::f64: return scalar<double, double>();
+      case ValueType::boolean: return boolean();
+      case ValueType::string: return string();
+      case ValueType::array: return array();
     }
     return cursor_.error(start, fmt::format("value type {}, expected 0 to 12", type));
   }
@@ -177,30 +164,18 @@ class MetadataReader {
     ASSAY_ASSIGN(const uint64_t count, cursor_.read_count("array length", least_bytes, elements_left_));
     elements_left_ -= count;
     switch (static_cast<ValueType>(type)) {
-      case ValueType::u8:
-        return numbers<uint8_t, int64_t>(count);
-      case ValueType::i8:
-        return numbers<int8_t, int64_t>(count);
-      case ValueType::u16:
-        return numbers<uint16_t, int64_t>(count);
-      case ValueType::i16:
-        return numbers<int16_t, int64_t>(count);
-      case ValueType::u32:
-        return numbers<uint32_t, int64_t>(count);
-      case ValueType::i32:
-        return numbers<int32_t, int64_t>(count);
-      case ValueType::u64:
-        return numbers<uint64_t, int64_t>(count);
-      case ValueType::i64:
-        return numbers<int64_t, int64_t>(count);
-      case ValueType::f32:
-        return numbers<float, double>(count);
-      case ValueType::f64:
-        return numbers<double, double>(count);
-      case ValueType::boolean:
-        return booleans(count);
-      default:
-        return strings(count);
+      case ValueType::u8: return numbers<uint8_t, int64_t>(count);
+      case ValueType::i8: return numbers<int8_t, int64_t>(count);
+      case ValueType::u16: return numbers<uint16_t, int64_t>(count);
+      case ValueType::i16: return numbers<int16_t, int64_t>(count);
+      case ValueType::u32: return numbers<uint32_t, int64_t>(count);
+      case ValueType::i32: return numbers<int32_t, int64_t>(count);
+      case ValueType::u64: return numbers<uint64_t, int64_t>(count);
+      case ValueType::i64: return numbers<int64_t, int64_t>(count);
+      case ValueType::f32: return numbers<float, double>(count);
+      case ValueType::f64: return numbers<double, double>(count);
+      case ValueType::boolean: return booleans(count);
+      default: return strings(count);
     }
   }
 
@@ -279,8 +254,7 @@ std::optional<GgmlType> known_type(uint32_t type) {
     case GgmlType::q5_k:
     case GgmlType::q6_k:
     case GgmlType::iq4_nl:
-    case GgmlType::bf16:
-      return static_cast<GgmlType>(type);
+    case GgmlType::bf16: return static_cast<GgmlType>(type);
   }
   return std::nullopt;
 }

@@ -168,30 +168,18 @@ void decode_all(const uint8_t* blocks, int64_t count, float* out) {
 
 GgmlBlock ggml_block(GgmlType type) {
   switch (type) {
-    case GgmlType::f32:
-      return {1, 4};
-    case GgmlType::f16:
-      return {1, 2};
-    case GgmlType::bf16:
-      return {1, 2};
-    case GgmlType::q4_0:
-      return {kSmallBlock, 18};
-    case GgmlType::q4_1:
-      return {kSmallBlock, 20};
-    case GgmlType::q5_0:
-      return {kSmallBlock, 22};
-    case GgmlType::q5_1:
-      return {kSmallBlock, 24};
-    case GgmlType::q8_0:
-      return {kSmallBlock, 34};
-    case GgmlType::iq4_nl:
-      return {kSmallBlock, 18};
-    case GgmlType::q4_k:
-      return {kSuperBlock, 144};
-    case GgmlType::q5_k:
-      return {kSuperBlock, 176};
-    case GgmlType::q6_k:
-      return {kSuperBlock, 210};
+    case GgmlType::f32: return {1, 4};
+    case GgmlType::f16: return {1, 2};
+    case GgmlType::bf16: return {1, 2};
+    case GgmlType::q4_0: return {kSmallBlock, 18};
+    case GgmlType::q4_1: return {kSmallBlock, 20};
+    case GgmlType::q5_0: return {kSmallBlock, 22};
+    case GgmlType::q5_1: return {kSmallBlock, 24};
+    case GgmlType::q8_0: return {kSmallBlock, 34};
+    case GgmlType::iq4_nl: return {kSmallBlock, 18};
+    case GgmlType::q4_k: return {kSuperBlock, 144};
+    case GgmlType::q5_k: return {kSuperBlock, 176};
+    case GgmlType::q6_k: return {kSuperBlock, 210};
   }
   ASSAY_CHECK(!"a GgmlType without a block");
   return {};
@@ -203,30 +191,18 @@ void gguf_dequantize(GgmlType type, std::span<const std::byte> blocks, int64_t c
   ASSAY_CHECK_EQ(static_cast<int64_t>(blocks.size()), count / block.values * block.bytes);
   const auto* bytes = reinterpret_cast<const uint8_t*>(blocks.data());
   switch (type) {
-    case GgmlType::f32:
-      return decode_all<1, 4, decode_f32>(bytes, count, out);
-    case GgmlType::f16:
-      return decode_all<1, 2, decode_f16>(bytes, count, out);
-    case GgmlType::bf16:
-      return decode_all<1, 2, decode_bf16>(bytes, count, out);
-    case GgmlType::q4_0:
-      return decode_all<32, 18, decode_q4_0>(bytes, count, out);
-    case GgmlType::q4_1:
-      return decode_all<32, 20, decode_q4_1>(bytes, count, out);
-    case GgmlType::q5_0:
-      return decode_all<32, 22, decode_q5_0>(bytes, count, out);
-    case GgmlType::q5_1:
-      return decode_all<32, 24, decode_q5_1>(bytes, count, out);
-    case GgmlType::q8_0:
-      return decode_all<32, 34, decode_q8_0>(bytes, count, out);
-    case GgmlType::iq4_nl:
-      return decode_all<32, 18, decode_iq4_nl>(bytes, count, out);
-    case GgmlType::q4_k:
-      return decode_all<256, 144, decode_q4_k>(bytes, count, out);
-    case GgmlType::q5_k:
-      return decode_all<256, 176, decode_q5_k>(bytes, count, out);
-    case GgmlType::q6_k:
-      return decode_all<256, 210, decode_q6_k>(bytes, count, out);
+    case GgmlType::f32: return decode_all<1, 4, decode_f32>(bytes, count, out);
+    case GgmlType::f16: return decode_all<1, 2, decode_f16>(bytes, count, out);
+    case GgmlType::bf16: return decode_all<1, 2, decode_bf16>(bytes, count, out);
+    case GgmlType::q4_0: return decode_all<32, 18, decode_q4_0>(bytes, count, out);
+    case GgmlType::q4_1: return decode_all<32, 20, decode_q4_1>(bytes, count, out);
+    case GgmlType::q5_0: return decode_all<32, 22, decode_q5_0>(bytes, count, out);
+    case GgmlType::q5_1: return decode_all<32, 24, decode_q5_1>(bytes, count, out);
+    case GgmlType::q8_0: return decode_all<32, 34, decode_q8_0>(bytes, count, out);
+    case GgmlType::iq4_nl: return decode_all<32, 18, decode_iq4_nl>(bytes, count, out);
+    case GgmlType::q4_k: return decode_all<256, 144, decode_q4_k>(bytes, count, out);
+    case GgmlType::q5_k: return decode_all<256, 176, decode_q5_k>(bytes, count, out);
+    case GgmlType::q6_k: return decode_all<256, 210, decode_q6_k>(bytes, count, out);
   }
 }
 

@@ -86,12 +86,9 @@ uint16_t float_to_f16(float value) {
 
 Result<std::vector<float>> to_floats(const TensorView& tensor) {
   switch (tensor.dtype) {
-    case DType::f32:
-      return convert_all<float>(tensor, [](float value) { return value; });
-    case DType::f16:
-      return convert_all<uint16_t>(tensor, f16_to_float);
-    case DType::bf16:
-      return convert_all<uint16_t>(tensor, bf16_to_float);
+    case DType::f32: return convert_all<float>(tensor, [](float value) { return value; });
+    case DType::f16: return convert_all<uint16_t>(tensor, f16_to_float);
+    case DType::bf16: return convert_all<uint16_t>(tensor, bf16_to_float);
     default:
       return unsupported(fmt::format("tensor {}: dtype {}, expected F32, F16 or BF16", quoted_name(tensor.name),
                                      dtype_name(tensor.dtype)));

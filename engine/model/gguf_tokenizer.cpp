@@ -183,15 +183,12 @@ Json sequence_json(Json::Array parts) {
 
 Json pre_tokenizer_json(const PreTokenizerRule& rule) {
   switch (rule.splitter) {
-    case Splitter::gpt2:
-      return byte_level_json(true);
+    case Splitter::gpt2: return byte_level_json(true);
     case Splitter::digits_then_gpt2:
       return sequence_json(
           {Json::object().set("type", "Digits").set("individual_digits", true), byte_level_json(true)});
-    case Splitter::pattern:
-      return sequence_json({split_json(rule.pattern), byte_level_json(false)});
-    case Splitter::punctuation_then_gpt2:
-      break;
+    case Splitter::pattern: return sequence_json({split_json(rule.pattern), byte_level_json(false)});
+    case Splitter::punctuation_then_gpt2: break;
   }
   return sequence_json({split_json(kPunctuationPattern), split_json(kGpt2Pattern), split_json(R"(\p{N}+)"),
                         split_json("[0-9][0-9][0-9]"), byte_level_json(false)});

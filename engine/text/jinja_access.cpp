@@ -107,8 +107,7 @@ std::optional<Value> plain_attribute(const Value& object, std::string_view name)
       if (name == "real") return object;
       if (name == "imag") return Value::real(0);
       return std::nullopt;
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 
@@ -138,13 +137,10 @@ std::optional<Value> item_of_sequence(const Value& object, int64_t index) {
 // What Python's object[key] finds; nothing where it raises TypeError or LookupError.
 Result<std::optional<Value>> python_item(Runtime& runtime, const Value& object, const Value& key) {
   switch (object.kind()) {
-    case Kind::string:
-      ASSAY_TRY(runtime.admit(object.as_string().size()));
-      [[fallthrough]];
+    case Kind::string: ASSAY_TRY(runtime.admit(object.as_string().size())); [[fallthrough]];
     case Kind::list:
     case Kind::tuple:
-    case Kind::range:
-      return key.is_integral() ? item_of_sequence(object, key.as_integer()) : std::optional<Value>();
+    case Kind::range: return key.is_integral() ? item_of_sequence(object, key.as_integer()) : std::optional<Value>();
     case Kind::dict: {
       if (!hash(runtime, key).ok()) {
         ASSAY_TRY(runtime.charge());
@@ -153,8 +149,7 @@ Result<std::optional<Value>> python_item(Runtime& runtime, const Value& object, 
       ASSAY_ASSIGN(const Value* value, object.as_dict().find(runtime, key));
       return value == nullptr ? std::optional<Value>() : std::optional(*value);
     }
-    default:
-      return std::optional<Value>();
+    default: return std::optional<Value>();
   }
 }
 

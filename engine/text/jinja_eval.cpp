@@ -65,12 +65,9 @@ class Evaluator {
    private:
     Value initial(const ScopeLayout::Variable& variable) const {
       switch (variable.init) {
-        case ScopeLayout::Init::context:
-          return evaluator_.from_context(variable.name);
-        case ScopeLayout::Init::copy_outer:
-          return evaluator_.slot(variable.outer);
-        default:
-          return {};
+        case ScopeLayout::Init::context: return evaluator_.from_context(variable.name);
+        case ScopeLayout::Init::copy_outer: return evaluator_.slot(variable.outer);
+        default: return {};
       }
     }
 
@@ -144,13 +141,9 @@ class Evaluator {
 
   Status assign(const Target& target, const Value& value) {
     switch (target.form) {
-      case Target::Form::name:
-        slot(target.slot) = value;
-        return ok_status();
-      case Target::Form::attribute:
-        return at_line(target.line, assign_attribute(target, value));
-      case Target::Form::tuple:
-        return at_line(target.line, assign_items(target, value));
+      case Target::Form::name: slot(target.slot) = value; return ok_status();
+      case Target::Form::attribute: return at_line(target.line, assign_attribute(target, value));
+      case Target::Form::tuple: return at_line(target.line, assign_items(target, value));
     }
     return ok_status();
   }
@@ -365,18 +358,12 @@ class Evaluator {
   // Calls ------------------------------------------------------------------------------------------------------------
   Result<Value> call(const Value& callee, const Arguments& arguments) {
     switch (callee.kind()) {
-      case Kind::function:
-        return callee.as_function().body(runtime_, callee.as_function().self, arguments);
-      case Kind::macro:
-        return call_macro(callee.as_macro(), arguments);
-      case Kind::loop:
-        return call_loop(callee, arguments);
-      case Kind::joiner:
-        return call_joiner(callee.as_joiner(), arguments);
-      case Kind::undefined:
-        return bad_data(callee.undefined_reason());
-      default:
-        return bad_data(fmt::format("'{}' object is not callable", type_name(callee)));
+      case Kind::function: return callee.as_function().body(runtime_, callee.as_function().self, arguments);
+      case Kind::macro: return call_macro(callee.as_macro(), arguments);
+      case Kind::loop: return call_loop(callee, arguments);
+      case Kind::joiner: return call_joiner(callee.as_joiner(), arguments);
+      case Kind::undefined: return bad_data(callee.undefined_reason());
+      default: return bad_data(fmt::format("'{}' object is not callable", type_name(callee)));
     }
   }
 

@@ -66,36 +66,24 @@ std::string real_digits(double value, const Spec& spec) {
   if (std::isinf(value)) return upper ? "INF" : "inf";
   const int64_t precision = spec.precision < 0 ? 6 : spec.precision;
   switch (spec.type) {
-    case 'e':
-      return print_real(spec.alternate ? "%#.*e" : "%.*e", precision, magnitude);
-    case 'E':
-      return print_real(spec.alternate ? "%#.*E" : "%.*E", precision, magnitude);
+    case 'e': return print_real(spec.alternate ? "%#.*e" : "%.*e", precision, magnitude);
+    case 'E': return print_real(spec.alternate ? "%#.*E" : "%.*E", precision, magnitude);
     case 'f':
-    case 'F':
-      return print_real(spec.alternate ? "%#.*f" : "%.*f", precision, magnitude);
-    case 'G':
-      return print_real(spec.alternate ? "%#.*G" : "%.*G", precision, magnitude);
-    case '%':
-      return print_real("%.*f", precision, magnitude * 100) + "%";
-    case 0:
-      return spec.precision < 0 ? py_float_repr(magnitude) : print_general_with_point(magnitude, spec.precision);
-    default:
-      return print_real(spec.alternate ? "%#.*g" : "%.*g", precision, magnitude);
+    case 'F': return print_real(spec.alternate ? "%#.*f" : "%.*f", precision, magnitude);
+    case 'G': return print_real(spec.alternate ? "%#.*G" : "%.*G", precision, magnitude);
+    case '%': return print_real("%.*f", precision, magnitude * 100) + "%";
+    case 0: return spec.precision < 0 ? py_float_repr(magnitude) : print_general_with_point(magnitude, spec.precision);
+    default: return print_real(spec.alternate ? "%#.*g" : "%.*g", precision, magnitude);
   }
 }
 
 std::string integer_digits(uint64_t magnitude, char type) {
   switch (type) {
-    case 'x':
-      return fmt::format("{:x}", magnitude);
-    case 'X':
-      return fmt::format("{:X}", magnitude);
-    case 'o':
-      return fmt::format("{:o}", magnitude);
-    case 'b':
-      return fmt::format("{:b}", magnitude);
-    default:
-      return std::to_string(magnitude);
+    case 'x': return fmt::format("{:x}", magnitude);
+    case 'X': return fmt::format("{:X}", magnitude);
+    case 'o': return fmt::format("{:o}", magnitude);
+    case 'b': return fmt::format("{:b}", magnitude);
+    default: return std::to_string(magnitude);
   }
 }
 
@@ -113,14 +101,10 @@ std::string assemble(const Spec& spec, const std::string& prefix, const std::str
   const int64_t missing = spec.width - static_cast<int64_t>(count_code_points(prefix) + count_code_points(digits));
   const auto padding = [&](int64_t count) { return pad_text("", count, spec.fill, Align::left); };
   switch (spec.align) {
-    case '<':
-      return prefix + digits + padding(missing);
-    case '^':
-      return padding(missing / 2) + prefix + digits + padding(missing - missing / 2);
-    case '=':
-      return prefix + padding(missing) + digits;
-    default:
-      return padding(missing) + prefix + digits;
+    case '<': return prefix + digits + padding(missing);
+    case '^': return padding(missing / 2) + prefix + digits + padding(missing - missing / 2);
+    case '=': return prefix + padding(missing) + digits;
+    default: return padding(missing) + prefix + digits;
   }
 }
 
@@ -303,23 +287,12 @@ class PercentFormatter {
   Status read_flags(Spec& spec) {
     for (bool is_flag = true; is_flag && pos_ < format_.size(); pos_ += is_flag ? 1 : 0) {
       switch (format_[pos_]) {
-        case '-':
-          spec.align = '<';
-          break;
-        case '+':
-          spec.sign = '+';
-          break;
-        case ' ':
-          spec.sign = spec.sign == '+' ? '+' : ' ';
-          break;
-        case '#':
-          spec.alternate = true;
-          break;
-        case '0':
-          spec.zero_padded = true;
-          break;
-        default:
-          is_flag = false;
+        case '-': spec.align = '<'; break;
+        case '+': spec.sign = '+'; break;
+        case ' ': spec.sign = spec.sign == '+' ? '+' : ' '; break;
+        case '#': spec.alternate = true; break;
+        case '0': spec.zero_padded = true; break;
+        default: is_flag = false;
       }
     }
     if (pos_ < format_.size() && format_[pos_] == '*') {
@@ -356,10 +329,8 @@ class PercentFormatter {
         ASSAY_ASSIGN(const std::string text, converted(runtime_, value, spec.type, escape_));
         return assemble(spec, "", cut_to_precision(text, spec.precision));
       }
-      case 'c':
-        return convert_character(spec, value);
-      default:
-        break;
+      case 'c': return convert_character(spec, value);
+      default: break;
     }
     if (spec.zero_padded && spec.align == 0) {
       spec.align = '=';

@@ -10,12 +10,9 @@ namespace {
 
 Result<Value> view_item(Runtime& runtime, ViewKind kind, const Dict::Item& item) {
   switch (kind) {
-    case ViewKind::keys:
-      return item.first;
-    case ViewKind::values:
-      return item.second;
-    case ViewKind::items:
-      return Value::tuple(runtime, {item.first, item.second});
+    case ViewKind::keys: return item.first;
+    case ViewKind::values: return item.second;
+    case ViewKind::items: return Value::tuple(runtime, {item.first, item.second});
   }
   return item.first;
 }
@@ -23,14 +20,10 @@ Result<Value> view_item(Runtime& runtime, ViewKind kind, const Dict::Item& item)
 // The item at a place of anything that has places but strings.
 Result<Value> item_at(Runtime& runtime, const Value& value, size_t index) {
   switch (value.kind()) {
-    case Kind::dict:
-      return value.as_dict().items()[index].first;
-    case Kind::view:
-      return view_item(runtime, value.as_view().kind, value.as_view().dict.as_dict().items()[index]);
-    case Kind::range:
-      return Value::integer(value.as_range().at(static_cast<int64_t>(index)));
-    default:
-      return value.as_items()[index];
+    case Kind::dict: return value.as_dict().items()[index].first;
+    case Kind::view: return view_item(runtime, value.as_view().kind, value.as_view().dict.as_dict().items()[index]);
+    case Kind::range: return Value::integer(value.as_range().at(static_cast<int64_t>(index)));
+    default: return value.as_items()[index];
   }
 }
 
@@ -85,10 +78,8 @@ bool is_iterable(const Value& value) {
     case Kind::range:
     case Kind::view:
     case Kind::loop:
-    case Kind::iterator:
-      return true;
-    default:
-      return false;
+    case Kind::iterator: return true;
+    default: return false;
   }
 }
 

@@ -26,27 +26,13 @@ void append_quoted(std::string_view text, bool ensure_ascii, std::string& out) {
     const size_t begin = i;
     const char32_t c = next_code_point(text, i);
     switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
       default:
         if (c < 0x20 || (ensure_ascii && c > 0x7E)) {
           append_unicode_escape(c, out);
@@ -72,29 +58,18 @@ class Dumper {
     if (!runtime_.spend()) return runtime_.out_of_steps();
     if (out_.size() > runtime_.limits().max_value_bytes) return runtime_.admit(out_.size());
     switch (value.kind()) {
-      case Kind::none:
-        out_ += "null";
-        return ok_status();
-      case Kind::boolean:
-        out_ += value.as_boolean() ? "true" : "false";
-        return ok_status();
-      case Kind::integer:
-        out_ += std::to_string(value.as_integer());
-        return ok_status();
-      case Kind::real:
-        out_ += real_text(value.as_real());
-        return ok_status();
+      case Kind::none: out_ += "null"; return ok_status();
+      case Kind::boolean: out_ += value.as_boolean() ? "true" : "false"; return ok_status();
+      case Kind::integer: out_ += std::to_string(value.as_integer()); return ok_status();
+      case Kind::real: out_ += real_text(value.as_real()); return ok_status();
       case Kind::string:
         ASSAY_TRY(runtime_.admit(value.as_string().size()));
         append_quoted(value.as_string(), options_.ensure_ascii, out_);
         return ok_status();
       case Kind::list:
-      case Kind::tuple:
-        return dump_items(value.as_items());
-      case Kind::dict:
-        return dump_members(value.as_dict());
-      default:
-        return bad_data(fmt::format("an object of type {} is not JSON serializable", type_name(value)));
+      case Kind::tuple: return dump_items(value.as_items());
+      case Kind::dict: return dump_members(value.as_dict());
+      default: return bad_data(fmt::format("an object of type {} is not JSON serializable", type_name(value)));
     }
   }
 
@@ -148,21 +123,11 @@ class Dumper {
   Status dump_key(const Value& key) {
     std::string text;
     switch (key.kind()) {
-      case Kind::string:
-        text = key.as_string();
-        break;
-      case Kind::none:
-        text = "null";
-        break;
-      case Kind::boolean:
-        text = key.as_boolean() ? "true" : "false";
-        break;
-      case Kind::integer:
-        text = std::to_string(key.as_integer());
-        break;
-      case Kind::real:
-        text = real_text(key.as_real());
-        break;
+      case Kind::string: text = key.as_string(); break;
+      case Kind::none: text = "null"; break;
+      case Kind::boolean: text = key.as_boolean() ? "true" : "false"; break;
+      case Kind::integer: text = std::to_string(key.as_integer()); break;
+      case Kind::real: text = real_text(key.as_real()); break;
       default:
         return bad_data(fmt::format("a JSON key is a string, a number, a boolean or none, not '{}'", type_name(key)));
     }

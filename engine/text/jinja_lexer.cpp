@@ -348,14 +348,10 @@ class Lexer {
   int prefixed_base() const {
     if (source_[pos_] != '0' || pos_ + 1 >= source_.size()) return 10;
     switch (source_[pos_ + 1] | 0x20) {
-      case 'b':
-        return 2;
-      case 'o':
-        return 8;
-      case 'x':
-        return 16;
-      default:
-        return 10;
+      case 'b': return 2;
+      case 'o': return 8;
+      case 'x': return 16;
+      default: return 10;
     }
   }
 

@@ -426,29 +426,18 @@ constexpr Method kCyclerMethods[] = {{"next", cycler_next}, {"reset", cycler_res
 
 std::span<const Method> methods_of(Kind kind) {
   switch (kind) {
-    case Kind::string:
-      return kStringMethods;
-    case Kind::list:
-      return kListMethods;
-    case Kind::tuple:
-      return kTupleMethods;
-    case Kind::dict:
-      return kDictMethods;
-    case Kind::range:
-      return kRangeMethods;
-    case Kind::view:
-      return kViewMethods;
+    case Kind::string: return kStringMethods;
+    case Kind::list: return kListMethods;
+    case Kind::tuple: return kTupleMethods;
+    case Kind::dict: return kDictMethods;
+    case Kind::range: return kRangeMethods;
+    case Kind::view: return kViewMethods;
     case Kind::boolean:
-    case Kind::integer:
-      return kIntegerMethods;
-    case Kind::real:
-      return kRealMethods;
-    case Kind::loop:
-      return kLoopMethods;
-    case Kind::cycler:
-      return kCyclerMethods;
-    default:
-      return {};
+    case Kind::integer: return kIntegerMethods;
+    case Kind::real: return kRealMethods;
+    case Kind::loop: return kLoopMethods;
+    case Kind::cycler: return kCyclerMethods;
+    default: return {};
   }
 }
 

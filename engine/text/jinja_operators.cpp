@@ -16,20 +16,13 @@ namespace {
 
 std::string_view symbol_of(BinaryOp op) {
   switch (op) {
-    case BinaryOp::add:
-      return "+";
-    case BinaryOp::subtract:
-      return "-";
-    case BinaryOp::multiply:
-      return "*";
-    case BinaryOp::divide:
-      return "/";
-    case BinaryOp::floor_divide:
-      return "//";
-    case BinaryOp::modulo:
-      return "%";
-    case BinaryOp::power:
-      return "**";
+    case BinaryOp::add: return "+";
+    case BinaryOp::subtract: return "-";
+    case BinaryOp::multiply: return "*";
+    case BinaryOp::divide: return "/";
+    case BinaryOp::floor_divide: return "//";
+    case BinaryOp::modulo: return "%";
+    case BinaryOp::power: return "**";
   }
   return "?";
 }
@@ -74,10 +67,8 @@ Result<Value> integer_binary(BinaryOp op, int64_t a, int64_t b) {
       return __builtin_sub_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
     case BinaryOp::multiply:
       return __builtin_mul_overflow(a, b, &result) ? Result<Value>(too_large()) : Value::integer(result);
-    case BinaryOp::power:
-      return integer_power(a, b);
-    default:
-      break;
+    case BinaryOp::power: return integer_power(a, b);
+    default: break;
   }
   if (b == 0) return zero_division();
   if (op == BinaryOp::divide)
@@ -119,16 +110,11 @@ Result<Value> real_power(double base, double exponent) {
 
 Result<Value> real_binary(BinaryOp op, double a, double b) {
   switch (op) {
-    case BinaryOp::add:
-      return Value::real(a + b);
-    case BinaryOp::subtract:
-      return Value::real(a - b);
-    case BinaryOp::multiply:
-      return Value::real(a * b);
-    case BinaryOp::power:
-      return real_power(a, b);
-    default:
-      break;
+    case BinaryOp::add: return Value::real(a + b);
+    case BinaryOp::subtract: return Value::real(a - b);
+    case BinaryOp::multiply: return Value::real(a * b);
+    case BinaryOp::power: return real_power(a, b);
+    default: break;
   }
   if (b == 0) return zero_division();
   if (op == BinaryOp::divide) return Value::real(a / b);

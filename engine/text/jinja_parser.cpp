@@ -15,27 +15,17 @@ namespace {
 
 std::string describe(const Token& token) {
   switch (token.type) {
-    case TokenType::data:
-      return "template text";
-    case TokenType::variable_begin:
-      return "'{{'";
-    case TokenType::variable_end:
-      return "'}}'";
-    case TokenType::block_begin:
-      return "'{%'";
-    case TokenType::block_end:
-      return "'%}'";
+    case TokenType::data: return "template text";
+    case TokenType::variable_begin: return "'{{'";
+    case TokenType::variable_end: return "'}}'";
+    case TokenType::block_begin: return "'{%'";
+    case TokenType::block_end: return "'%}'";
     case TokenType::name:
-    case TokenType::symbol:
-      return fmt::format("'{}'", token.text);
-    case TokenType::string:
-      return "a string";
-    case TokenType::integer:
-      return "an integer";
-    case TokenType::real:
-      return "a number";
-    case TokenType::end:
-      return "the end of the template";
+    case TokenType::symbol: return fmt::format("'{}'", token.text);
+    case TokenType::string: return "a string";
+    case TokenType::integer: return "an integer";
+    case TokenType::real: return "a number";
+    case TokenType::end: return "the end of the template";
   }
   return "something else";
 }
@@ -551,16 +541,11 @@ class Parser {
   Result<ExprPtr> parse_primary() {
     const Token& token = current();
     switch (token.type) {
-      case TokenType::name:
-        return parse_name();
-      case TokenType::string:
-        return parse_strings();
-      case TokenType::integer:
-        return make(token.line, LiteralExpr{Value::integer(take().integer)});
-      case TokenType::real:
-        return make(token.line, LiteralExpr{Value::real(take().real)});
-      default:
-        break;
+      case TokenType::name: return parse_name();
+      case TokenType::string: return parse_strings();
+      case TokenType::integer: return make(token.line, LiteralExpr{Value::integer(take().integer)});
+      case TokenType::real: return make(token.line, LiteralExpr{Value::real(take().real)});
+      default: break;
     }
     if (at_symbol("[")) return parse_list();
     if (at_symbol("{")) return parse_dict();

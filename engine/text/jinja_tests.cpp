@@ -60,10 +60,8 @@ Result<bool> is_callable(Runtime&, const Value& value, const Values&) {
     case Kind::macro:
     case Kind::function:
     case Kind::loop:
-    case Kind::joiner:
-      return true;
-    default:
-      return false;
+    case Kind::joiner: return true;
+    default: return false;
   }
 }
 
@@ -76,10 +74,8 @@ Result<bool> is_same(Runtime& runtime, const Value& value, const Values& argumen
     case Kind::boolean:
     case Kind::integer:
     case Kind::real:
-    case Kind::string:
-      return equal(runtime, value, other);
-    default:
-      return value.identity() == other.identity();
+    case Kind::string: return equal(runtime, value, other);
+    default: return value.identity() == other.identity();
   }
 }
 

@@ -23,12 +23,9 @@ bool is_printable(char32_t c) {
     case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return false;
-    case UTF8PROC_CATEGORY_ZS:
-      return c == ' ';
-    default:
-      return true;
+    case UTF8PROC_CATEGORY_ZP: return false;
+    case UTF8PROC_CATEGORY_ZS: return c == ' ';
+    default: return true;
   }
 }
 
@@ -51,22 +48,14 @@ bool is_special_digit(char32_t c) {
 
 bool is_of(CharacterClass wanted, char32_t c) {
   switch (wanted) {
-    case CharacterClass::alnum:
-      return is_unicode_letter(c) || is_unicode_number(c);
-    case CharacterClass::alpha:
-      return is_unicode_letter(c);
-    case CharacterClass::ascii:
-      return c < 0x80;
-    case CharacterClass::decimal:
-      return is_decimal(c);
-    case CharacterClass::digit:
-      return is_decimal(c) || is_special_digit(c);
-    case CharacterClass::numeric:
-      return is_unicode_number(c);
-    case CharacterClass::printable:
-      return is_printable(c);
-    case CharacterClass::space:
-      return is_unicode_space(c);
+    case CharacterClass::alnum: return is_unicode_letter(c) || is_unicode_number(c);
+    case CharacterClass::alpha: return is_unicode_letter(c);
+    case CharacterClass::ascii: return c < 0x80;
+    case CharacterClass::decimal: return is_decimal(c);
+    case CharacterClass::digit: return is_decimal(c) || is_special_digit(c);
+    case CharacterClass::numeric: return is_unicode_number(c);
+    case CharacterClass::printable: return is_printable(c);
+    case CharacterClass::space: return is_unicode_space(c);
   }
   return false;
 }
@@ -162,23 +151,12 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      default:
-        out += c;
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '\'': out += "&#39;"; break;
+      case '"': out += "&#34;"; break;
+      default: out += c;
     }
   }
   return out;

@@ -90,88 +90,49 @@ std::string format_moment(std::string_view format, const Moment& moment);
 // The text of one directive, or nullopt when there is none of that letter.
 std::optional<std::string> directive(char letter, const Moment& moment, const Padding& pad) {
   switch (letter) {
-    case 'a':
-      return std::string(kDays[static_cast<size_t>(moment.weekday)].substr(0, 3));
-    case 'A':
-      return std::string(kDays[static_cast<size_t>(moment.weekday)]);
+    case 'a': return std::string(kDays[static_cast<size_t>(moment.weekday)].substr(0, 3));
+    case 'A': return std::string(kDays[static_cast<size_t>(moment.weekday)]);
     case 'b':
-    case 'h':
-      return std::string(kMonths[static_cast<size_t>(moment.month - 1)].substr(0, 3));
-    case 'B':
-      return std::string(kMonths[static_cast<size_t>(moment.month - 1)]);
-    case 'c':
-      return format_moment("%a %b %e %H:%M:%S %Y", moment);
-    case 'C':
-      return pad.number(moment.year / 100, 2);
-    case 'd':
-      return pad.number(moment.day, 2);
+    case 'h': return std::string(kMonths[static_cast<size_t>(moment.month - 1)].substr(0, 3));
+    case 'B': return std::string(kMonths[static_cast<size_t>(moment.month - 1)]);
+    case 'c': return format_moment("%a %b %e %H:%M:%S %Y", moment);
+    case 'C': return pad.number(moment.year / 100, 2);
+    case 'd': return pad.number(moment.day, 2);
     case 'D':
-    case 'x':
-      return format_moment("%m/%d/%y", moment);
-    case 'e':
-      return pad.number(moment.day, 2, ' ');
-    case 'f':
-      return fmt::format("{:06}", moment.microsecond);
-    case 'F':
-      return format_moment("%Y-%m-%d", moment);
-    case 'g':
-      return pad.number(iso_week(moment).year % 100, 2);
-    case 'G':
-      return pad.number(iso_week(moment).year, 1);
-    case 'H':
-      return pad.number(moment.hour, 2);
-    case 'I':
-      return pad.number(hour_of_12(moment), 2);
-    case 'j':
-      return pad.number(moment.day_of_year, 3);
-    case 'k':
-      return pad.number(moment.hour, 2, ' ');
-    case 'l':
-      return pad.number(hour_of_12(moment), 2, ' ');
-    case 'm':
-      return pad.number(moment.month, 2);
-    case 'M':
-      return pad.number(moment.minute, 2);
-    case 'n':
-      return "\n";
-    case 'p':
-      return moment.hour < 12 ? "AM" : "PM";
-    case 'P':
-      return moment.hour < 12 ? "am" : "pm";
-    case 'r':
-      return format_moment("%I:%M:%S %p", moment);
-    case 'R':
-      return format_moment("%H:%M", moment);
-    case 's':
-      return std::to_string(moment.epoch_s);
-    case 'S':
-      return pad.number(moment.second, 2);
-    case 't':
-      return "\t";
+    case 'x': return format_moment("%m/%d/%y", moment);
+    case 'e': return pad.number(moment.day, 2, ' ');
+    case 'f': return fmt::format("{:06}", moment.microsecond);
+    case 'F': return format_moment("%Y-%m-%d", moment);
+    case 'g': return pad.number(iso_week(moment).year % 100, 2);
+    case 'G': return pad.number(iso_week(moment).year, 1);
+    case 'H': return pad.number(moment.hour, 2);
+    case 'I': return pad.number(hour_of_12(moment), 2);
+    case 'j': return pad.number(moment.day_of_year, 3);
+    case 'k': return pad.number(moment.hour, 2, ' ');
+    case 'l': return pad.number(hour_of_12(moment), 2, ' ');
+    case 'm': return pad.number(moment.month, 2);
+    case 'M': return pad.number(moment.minute, 2);
+    case 'n': return "\n";
+    case 'p': return moment.hour < 12 ? "AM" : "PM";
+    case 'P': return moment.hour < 12 ? "am" : "pm";
+    case 'r': return format_moment("%I:%M:%S %p", moment);
+    case 'R': return format_moment("%H:%M", moment);
+    case 's': return std::to_string(moment.epoch_s);
+    case 'S': return pad.number(moment.second, 2);
+    case 't': return "\t";
     case 'T':
-    case 'X':
-      return format_moment("%H:%M:%S", moment);
-    case 'u':
-      return pad.number(moment.weekday == 0 ? 7 : moment.weekday, 1);
-    case 'U':
-      return pad.number((moment.day_of_year + 6 - moment.weekday) / 7, 2);
-    case 'V':
-      return pad.number(iso_week(moment).week, 2);
-    case 'w':
-      return pad.number(moment.weekday, 1);
-    case 'W':
-      return pad.number((moment.day_of_year + 6 - (moment.weekday + 6) % 7) / 7, 2);
-    case 'y':
-      return pad.number(moment.year % 100, 2);
-    case 'Y':
-      return pad.number(moment.year, 1);
+    case 'X': return format_moment("%H:%M:%S", moment);
+    case 'u': return pad.number(moment.weekday == 0 ? 7 : moment.weekday, 1);
+    case 'U': return pad.number((moment.day_of_year + 6 - moment.weekday) / 7, 2);
+    case 'V': return pad.number(iso_week(moment).week, 2);
+    case 'w': return pad.number(moment.weekday, 1);
+    case 'W': return pad.number((moment.day_of_year + 6 - (moment.weekday + 6) % 7) / 7, 2);
+    case 'y': return pad.number(moment.year % 100, 2);
+    case 'Y': return pad.number(moment.year, 1);
     case 'z':
-    case 'Z':
-      return "";  // a time without a zone
-    case '%':
-      return "%";
-    default:
-      return std::nullopt;
+    case 'Z': return "";  // a time without a zone
+    case '%': return "%";
+    default: return std::nullopt;
   }
 }
 

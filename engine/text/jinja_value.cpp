@@ -91,14 +91,10 @@ bool equal_ranges(const Range& a, const Range& b) {
 
 std::string_view op_text(CompareOp op) {
   switch (op) {
-    case CompareOp::less:
-      return "<";
-    case CompareOp::less_equal:
-      return "<=";
-    case CompareOp::greater:
-      return ">";
-    default:
-      return ">=";
+    case CompareOp::less: return "<";
+    case CompareOp::less_equal: return "<=";
+    case CompareOp::greater: return ">";
+    default: return ">=";
   }
 }
 
@@ -110,14 +106,10 @@ Status not_orderable(CompareOp op, const Value& a, const Value& b) {
 
 bool holds(CompareOp op, Order order) {
   switch (op) {
-    case CompareOp::less:
-      return order == Order::less;
-    case CompareOp::less_equal:
-      return order == Order::less || order == Order::equal;
-    case CompareOp::greater:
-      return order == Order::greater;
-    default:
-      return order == Order::greater || order == Order::equal;
+    case CompareOp::less: return order == Order::less;
+    case CompareOp::less_equal: return order == Order::less || order == Order::equal;
+    case CompareOp::greater: return order == Order::greater;
+    default: return order == Order::greater || order == Order::equal;
   }
 }
 
@@ -204,21 +196,11 @@ void append_range(const Range& range, std::string& out) {
 
 Status append_repr_of_kind(Runtime& runtime, const Value& value, std::string& out) {
   switch (value.kind()) {
-    case Kind::undefined:
-      out += "Undefined";
-      return ok_status();
-    case Kind::none:
-      out += "None";
-      return ok_status();
-    case Kind::boolean:
-      out += value.as_boolean() ? "True" : "False";
-      return ok_status();
-    case Kind::integer:
-      out += std::to_string(value.as_integer());
-      return ok_status();
-    case Kind::real:
-      out += py_float_repr(value.as_real());
-      return ok_status();
+    case Kind::undefined: out += "Undefined"; return ok_status();
+    case Kind::none: out += "None"; return ok_status();
+    case Kind::boolean: out += value.as_boolean() ? "True" : "False"; return ok_status();
+    case Kind::integer: out += std::to_string(value.as_integer()); return ok_status();
+    case Kind::real: out += py_float_repr(value.as_real()); return ok_status();
     case Kind::string:
       out += value.is_markup() ? "Markup(" + repr_text(value.as_string()) + ")" : repr_text(value.as_string());
       return ok_status();
@@ -232,23 +214,16 @@ Status append_repr_of_kind(Runtime& runtime, const Value& value, std::string& ou
       ASSAY_TRY(append_items(runtime, value.as_items(), out));
       out += value.as_items().size() == 1 ? ",)" : ")";
       return ok_status();
-    case Kind::dict:
-      return append_dict(runtime, value.as_dict(), out);
-    case Kind::range:
-      append_range(value.as_range(), out);
-      return ok_status();
-    case Kind::view:
-      return append_view(runtime, value.as_view(), out);
-    case Kind::name_space:
-      return append_name_space(runtime, value.as_name_space(), out);
+    case Kind::dict: return append_dict(runtime, value.as_dict(), out);
+    case Kind::range: append_range(value.as_range(), out); return ok_status();
+    case Kind::view: return append_view(runtime, value.as_view(), out);
+    case Kind::name_space: return append_name_space(runtime, value.as_name_space(), out);
     case Kind::macro:
       out += "<Macro " + (value.as_macro().node->name.empty() ? "anonymous" : repr_text(value.as_macro().node->name)) +
              ">";
       return ok_status();
-    case Kind::loop:
-      return append_loop(runtime, value.as_loop(), out);
-    default:
-      break;
+    case Kind::loop: return append_loop(runtime, value.as_loop(), out);
+    default: break;
   }
   return bad_data(fmt::format("a '{}' has no text of its own; turn it into a list or call it first", type_name(value)));
 }
@@ -259,21 +234,13 @@ Result<Value> json_object(Runtime& runtime, const Json& json, int depth);
 Result<Value> value_from_json(Runtime& runtime, const Json& json, int depth) {
   if (depth > runtime.limits().max_depth) return runtime.too_deep();
   switch (json.kind()) {
-    case Json::Kind::null:
-      return Value::none();
-    case Json::Kind::boolean:
-      return Value::boolean(json.as_bool());
-    case Json::Kind::integer:
-      return Value::integer(json.as_int());
-    case Json::Kind::real:
-      return Value::real(json.as_real());
-    case Json::Kind::string:
-      ASSAY_TRY(runtime.admit(json.as_string().size()));
-      return Value::string(json.as_string());
-    case Json::Kind::array:
-      return json_array(runtime, json, depth);
-    case Json::Kind::object:
-      return json_object(runtime, json, depth);
+    case Json::Kind::null: return Value::none();
+    case Json::Kind::boolean: return Value::boolean(json.as_bool());
+    case Json::Kind::integer: return Value::integer(json.as_int());
+    case Json::Kind::real: return Value::real(json.as_real());
+    case Json::Kind::string: ASSAY_TRY(runtime.admit(json.as_string().size())); return Value::string(json.as_string());
+    case Json::Kind::array: return json_array(runtime, json, depth);
+    case Json::Kind::object: return json_object(runtime, json, depth);
   }
   return internal_error("a JSON value of unknown kind");
 }
@@ -397,20 +364,13 @@ const std::string& Value::undefined_reason() const {
 int Value::depth() const {
   switch (kind_) {
     case Kind::list:
-    case Kind::tuple:
-      return get<Sequence>().depth;
-    case Kind::dict:
-      return get<Dict>().depth();
-    case Kind::view:
-      return get<View>().dict.depth();
-    case Kind::iterator:
-      return get<Iterator>().depth();
-    case Kind::function:
-      return get<Function>().self.depth();
-    case Kind::cycler:
-      return get<Cycler>().depth;
-    default:
-      return 0;
+    case Kind::tuple: return get<Sequence>().depth;
+    case Kind::dict: return get<Dict>().depth();
+    case Kind::view: return get<View>().dict.depth();
+    case Kind::iterator: return get<Iterator>().depth();
+    case Kind::function: return get<Function>().self.depth();
+    case Kind::cycler: return get<Cycler>().depth;
+    default: return 0;
   }
 }
 
@@ -524,42 +484,24 @@ void Loop::close() {
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined:
-      return "Undefined";
-    case Kind::none:
-      return "NoneType";
-    case Kind::boolean:
-      return "bool";
-    case Kind::integer:
-      return "int";
-    case Kind::real:
-      return "float";
-    case Kind::string:
-      return value.is_markup() ? "Markup" : "str";
-    case Kind::list:
-      return "list";
-    case Kind::tuple:
-      return "tuple";
-    case Kind::dict:
-      return "dict";
-    case Kind::range:
-      return "range";
-    case Kind::view:
-      return "dict view";
-    case Kind::iterator:
-      return "generator";
-    case Kind::name_space:
-      return "Namespace";
-    case Kind::macro:
-      return "Macro";
-    case Kind::function:
-      return "function";
-    case Kind::loop:
-      return "LoopContext";
-    case Kind::joiner:
-      return "Joiner";
-    case Kind::cycler:
-      return "Cycler";
+    case Kind::undefined: return "Undefined";
+    case Kind::none: return "NoneType";
+    case Kind::boolean: return "bool";
+    case Kind::integer: return "int";
+    case Kind::real: return "float";
+    case Kind::string: return value.is_markup() ? "Markup" : "str";
+    case Kind::list: return "list";
+    case Kind::tuple: return "tuple";
+    case Kind::dict: return "dict";
+    case Kind::range: return "range";
+    case Kind::view: return "dict view";
+    case Kind::iterator: return "generator";
+    case Kind::name_space: return "Namespace";
+    case Kind::macro: return "Macro";
+    case Kind::function: return "function";
+    case Kind::loop: return "LoopContext";
+    case Kind::joiner: return "Joiner";
+    case Kind::cycler: return "Cycler";
   }
   return "unknown";
 }
@@ -571,26 +513,17 @@ std::string describe(const Value& value) {
 bool is_true(const Value& value) {
   switch (value.kind()) {
     case Kind::undefined:
-    case Kind::none:
-      return false;
+    case Kind::none: return false;
     case Kind::boolean:
-    case Kind::integer:
-      return value.as_integer() != 0;
-    case Kind::real:
-      return value.as_real() != 0;
-    case Kind::string:
-      return !value.as_string().empty();
+    case Kind::integer: return value.as_integer() != 0;
+    case Kind::real: return value.as_real() != 0;
+    case Kind::string: return !value.as_string().empty();
     case Kind::list:
-    case Kind::tuple:
-      return !value.as_items().empty();
-    case Kind::dict:
-      return value.as_dict().size() > 0;
-    case Kind::range:
-      return value.as_range().length > 0;
-    case Kind::view:
-      return value.as_view().dict.as_dict().size() > 0;
-    default:
-      return true;
+    case Kind::tuple: return !value.as_items().empty();
+    case Kind::dict: return value.as_dict().size() > 0;
+    case Kind::range: return value.as_range().length > 0;
+    case Kind::view: return value.as_view().dict.as_dict().size() > 0;
+    default: return true;
   }
 }
 
@@ -625,8 +558,7 @@ Result<bool> equal(Runtime& runtime, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::undefined:
-    case Kind::none:
-      return true;
+    case Kind::none: return true;
     case Kind::string:
       if (a.as_string().size() != b.as_string().size()) return false;
       ASSAY_TRY(runtime.admit(a.as_string().size()));
@@ -636,12 +568,9 @@ Result<bool> equal(Runtime& runtime, const Value& a, const Value& b) {
       return a.identity() == b.identity() ? Result<bool>(true) : equal_items(runtime, a.as_items(), b.as_items());
     case Kind::dict:
       return a.identity() == b.identity() ? Result<bool>(true) : equal_dicts(runtime, a.as_dict(), b.as_dict());
-    case Kind::range:
-      return equal_ranges(a.as_range(), b.as_range());
-    case Kind::view:
-      return unsupported("comparing the views of dicts is not supported; compare lists of them");
-    default:
-      return a.identity() == b.identity();
+    case Kind::range: return equal_ranges(a.as_range(), b.as_range());
+    case Kind::view: return unsupported("comparing the views of dicts is not supported; compare lists of them");
+    default: return a.identity() == b.identity();
   }
 }
 
@@ -649,10 +578,8 @@ Result<bool> less(Runtime& runtime, const Value& a, const Value& b) { return ord
 
 Result<bool> compare(Runtime& runtime, CompareOp op, const Value& a, const Value& b) {
   switch (op) {
-    case CompareOp::equal:
-      return equal(runtime, a, b);
-    case CompareOp::in:
-      return contains(runtime, b, a);
+    case CompareOp::equal: return equal(runtime, a, b);
+    case CompareOp::in: return contains(runtime, b, a);
     case CompareOp::not_equal: {
       ASSAY_ASSIGN(const bool same, equal(runtime, a, b));
       return !same;
@@ -661,8 +588,7 @@ Result<bool> compare(Runtime& runtime, CompareOp op, const Value& a, const Value
       ASSAY_ASSIGN(const bool found, contains(runtime, b, a));
       return !found;
     }
-    default:
-      return ordered(runtime, op, a, b);
+    default: return ordered(runtime, op, a, b);
   }
 }
 
@@ -693,17 +619,12 @@ Result<bool> contains(Runtime& runtime, const Value& container, const Value& ite
 Result<uint64_t> hash(Runtime& runtime, const Value& value) {
   if (!runtime.spend()) return runtime.out_of_steps();
   switch (value.kind()) {
-    case Kind::undefined:
-      return uint64_t{3};
-    case Kind::none:
-      return uint64_t{4};
+    case Kind::undefined: return uint64_t{3};
+    case Kind::none: return uint64_t{4};
     case Kind::boolean:
-    case Kind::integer:
-      return hash_integer(value.as_integer());
-    case Kind::real:
-      return hash_real(value.as_real());
-    case Kind::string:
-      return hash_string(value.as_string());
+    case Kind::integer: return hash_integer(value.as_integer());
+    case Kind::real: return hash_real(value.as_real());
+    case Kind::string: return hash_string(value.as_string());
     case Kind::tuple: {
       uint64_t combined = 5;
       for (const Value& item : value.as_items()) {
@@ -715,30 +636,21 @@ Result<uint64_t> hash(Runtime& runtime, const Value& value) {
     case Kind::list:
     case Kind::dict:
     case Kind::range:
-    case Kind::view:
-      return unhashable(value);
-    default:
-      return hash_identity(value.identity());
+    case Kind::view: return unhashable(value);
+    default: return hash_identity(value.identity());
   }
 }
 
 std::optional<int64_t> length_of(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined:
-      return 0;
-    case Kind::string:
-      return static_cast<int64_t>(count_code_points(value.as_string()));
+    case Kind::undefined: return 0;
+    case Kind::string: return static_cast<int64_t>(count_code_points(value.as_string()));
     case Kind::list:
-    case Kind::tuple:
-      return static_cast<int64_t>(value.as_items().size());
-    case Kind::dict:
-      return static_cast<int64_t>(value.as_dict().size());
-    case Kind::range:
-      return value.as_range().length;
-    case Kind::view:
-      return static_cast<int64_t>(value.as_view().dict.as_dict().size());
-    default:
-      return std::nullopt;
+    case Kind::tuple: return static_cast<int64_t>(value.as_items().size());
+    case Kind::dict: return static_cast<int64_t>(value.as_dict().size());
+    case Kind::range: return value.as_range().length;
+    case Kind::view: return static_cast<int64_t>(value.as_view().dict.as_dict().size());
+    default: return std::nullopt;
   }
 }
 

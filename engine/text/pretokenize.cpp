@@ -70,12 +70,9 @@ void merge_runs(const std::vector<Part>& parts, std::vector<Piece>& out) {
 
 void arrange(const std::vector<Part>& parts, Behavior behavior, std::vector<Piece>& out) {
   switch (behavior) {
-    case Behavior::merged_with_previous:
-      return merge_with_previous(parts, out);
-    case Behavior::merged_with_next:
-      return merge_with_next(parts, out);
-    case Behavior::contiguous:
-      return merge_runs(parts, out);
+    case Behavior::merged_with_previous: return merge_with_previous(parts, out);
+    case Behavior::merged_with_next: return merge_with_next(parts, out);
+    case Behavior::contiguous: return merge_runs(parts, out);
     case Behavior::removed:
     case Behavior::isolated:
       for (const Part& part : parts) {

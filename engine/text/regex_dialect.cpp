@@ -76,13 +76,9 @@ class Translator {
 Status Translator::translate_one() {
   const char c = peek();
   switch (c) {
-    case '\\':
-      atom("");
-      return translate_escape(false);
-    case '[':
-      return translate_class();
-    case '(':
-      return translate_group();
+    case '\\': atom(""); return translate_escape(false);
+    case '[': return translate_class();
+    case '(': return translate_group();
     case ')':
       if (groups_.empty()) return refuse("a closing parenthesis without its opening one");
       atom_begin_ = groups_.back();
@@ -92,14 +88,9 @@ Status Translator::translate_one() {
     case '*':
     case '+':
     case '?':
-    case '{':
-      return translate_quantifier();
-    case '^':
-      atom("(?m:^)");
-      break;
-    case '$':
-      atom("(?m:$)");
-      break;
+    case '{': return translate_quantifier();
+    case '^': atom("(?m:^)"); break;
+    case '$': atom("(?m:$)"); break;
     default:
       if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) atom_begin_ = out_.size();
       out_ += c;

@@ -62,15 +62,11 @@ uint32_t contraction_length(char first, char second) {
     case 's':
     case 't':
     case 'm':
-    case 'd':
-      return 1;
+    case 'd': return 1;
     case 'r':
-    case 'v':
-      return second == 'e' ? 2 : 0;
-    case 'l':
-      return second == 'l' ? 2 : 0;
-    default:
-      return 0;
+    case 'v': return second == 'e' ? 2 : 0;
+    case 'l': return second == 'l' ? 2 : 0;
+    default: return 0;
   }
 }
 
@@ -194,14 +190,10 @@ void scan_with(std::string_view text, const uint8_t* classes, uint32_t offset, s
 
 std::string_view split_pattern_text(SplitPattern pattern) {
   switch (pattern) {
-    case SplitPattern::gpt2:
-      return kGpt2;
-    case SplitPattern::llama3:
-      return kLlama3;
-    case SplitPattern::qwen2:
-      return kQwen2;
-    case SplitPattern::tekken:
-      return kTekken;
+    case SplitPattern::gpt2: return kGpt2;
+    case SplitPattern::llama3: return kLlama3;
+    case SplitPattern::qwen2: return kQwen2;
+    case SplitPattern::tekken: return kTekken;
   }
   return {};
 }
@@ -217,14 +209,10 @@ void scan_split(SplitPattern pattern, std::string_view text, uint32_t offset, st
                 std::vector<Piece>& out) {
   classify_bytes(text, classes);
   switch (pattern) {
-    case SplitPattern::gpt2:
-      return scan_with<Gpt2>(text, classes.data(), offset, out);
-    case SplitPattern::llama3:
-      return scan_with<Llama3<3>>(text, classes.data(), offset, out);
-    case SplitPattern::qwen2:
-      return scan_with<Llama3<1>>(text, classes.data(), offset, out);
-    case SplitPattern::tekken:
-      return scan_with<Tekken>(text, classes.data(), offset, out);
+    case SplitPattern::gpt2: return scan_with<Gpt2>(text, classes.data(), offset, out);
+    case SplitPattern::llama3: return scan_with<Llama3<3>>(text, classes.data(), offset, out);
+    case SplitPattern::qwen2: return scan_with<Llama3<1>>(text, classes.data(), offset, out);
+    case SplitPattern::tekken: return scan_with<Tekken>(text, classes.data(), offset, out);
   }
 }
 

@@ -42,9 +42,9 @@ Result<RunSummary> ask(Session& session, ModelClient& client, RunId run) {
 Result<RunSummary> run_baseline(Session& session, RunId candidate, RunId& baseline) {
   ASSAY_ASSIGN(const EngineOptions engine, engine_options(session.options, session.options.baseline));
   ASSAY_ASSIGN(auto client, open_model(engine));
-  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.baseline, candidate, session.options.accept_findings,
-                                               session.code.get()));
+  ASSAY_ASSIGN(const StoredRun run,
+               create_run(*session.store, *client, session.tasks, session.settings, session.options.baseline, candidate,
+                          session.options.accept_findings, session.code.get()));
   baseline = run.id;
   return ask(session, *client, run.id);
 }
@@ -96,9 +96,9 @@ Result<int> run_command(Session& session) {
     ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), session.settings, client->info()));
   ASSAY_ASSIGN(session.code, open_code_session(session.tasks, session.options, session.settings));
   ASSAY_ASSIGN(session.store, Store::open(globals.db));
-  ASSAY_ASSIGN(const StoredRun run, create_run(*session.store, *client, session.tasks, session.settings,
-                                               session.options.model, 0, session.options.accept_findings,
-                                               session.code.get()));
+  ASSAY_ASSIGN(const StoredRun run,
+               create_run(*session.store, *client, session.tasks, session.settings, session.options.model, 0,
+                          session.options.accept_findings, session.code.get()));
   watch_signals();
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();

@@ -16,19 +16,12 @@ Result<int64_t> parse_bytes(const std::string& text) {
   std::string digits = text;
   switch (text.back()) {
     case 'k':
-    case 'K':
-      shift = 10;
-      break;
+    case 'K': shift = 10; break;
     case 'm':
-    case 'M':
-      shift = 20;
-      break;
+    case 'M': shift = 20; break;
     case 'g':
-    case 'G':
-      shift = 30;
-      break;
-    default:
-      break;
+    case 'G': shift = 30; break;
+    default: break;
   }
   if (shift) digits.pop_back();
   const auto value = parse_int(digits);

@@ -94,9 +94,8 @@ class SessionRunner {
         ASSAY_ASSIGN(id, begin_run(m, p, *client));
       }
       last_run_ = id;
-      ASSAY_ASSIGN(const RunSummary summary,
-                   execute_stored_run(*client, store_, id, tasks_[p], spec_.parts[p], run_hints(options_), globals_,
-                                      code_[p].get()));
+      ASSAY_ASSIGN(const RunSummary summary, execute_stored_run(*client, store_, id, tasks_[p], spec_.parts[p],
+                                                                run_hints(options_), globals_, code_[p].get()));
       if (!summary.finished) return false;
     }
     return true;
@@ -105,9 +104,8 @@ class SessionRunner {
   Result<RunId> begin_run(size_t m, size_t p, const ModelClient& client) {
     for (const PlannedTask& task : tasks_[p])
       ASSAY_TRY(generation_plan(task.task->generation_in(task.asked), spec_.parts[p], client.info()));
-    ASSAY_ASSIGN(const StoredRun run,
-                 create_run(store_, client, tasks_[p], spec_.parts[p], spec_.models[m], 0, spec_.accept_findings,
-                            code_[p].get()));
+    ASSAY_ASSIGN(const StoredRun run, create_run(store_, client, tasks_[p], spec_.parts[p], spec_.models[m], 0,
+                                                 spec_.accept_findings, code_[p].get()));
     ASSAY_TRY(store_.add_session_run(session_.id, ordinal(m, p), run.id));
     session_.runs.emplace_back(ordinal(m, p), run.id);
     return run.id;
@@ -158,7 +156,7 @@ class SessionRunner {
   const RunOptions& options_;
   const Globals& globals_;
   std::vector<std::vector<PlannedTask>> tasks_;  // by part
-  std::vector<CodeSession> code_;  // one a part
+  std::vector<CodeSession> code_;                // one a part
   RunId last_run_ = 0;
 };
 

@@ -129,24 +129,15 @@ class Converter {
     ASSAY_TRY(count(1, 0));
     if (array.IsNull(i)) return Json(nullptr);
     switch (array.type_id()) {
-      case arrow::Type::NA:
-        return Json(nullptr);
-      case arrow::Type::BOOL:
-        return Json(static_cast<const arrow::BooleanArray&>(array).Value(i));
-      case arrow::Type::INT8:
-        return integer<arrow::Int8Array>(array, i);
-      case arrow::Type::INT16:
-        return integer<arrow::Int16Array>(array, i);
-      case arrow::Type::INT32:
-        return integer<arrow::Int32Array>(array, i);
-      case arrow::Type::INT64:
-        return integer<arrow::Int64Array>(array, i);
-      case arrow::Type::UINT8:
-        return integer<arrow::UInt8Array>(array, i);
-      case arrow::Type::UINT16:
-        return integer<arrow::UInt16Array>(array, i);
-      case arrow::Type::UINT32:
-        return integer<arrow::UInt32Array>(array, i);
+      case arrow::Type::NA: return Json(nullptr);
+      case arrow::Type::BOOL: return Json(static_cast<const arrow::BooleanArray&>(array).Value(i));
+      case arrow::Type::INT8: return integer<arrow::Int8Array>(array, i);
+      case arrow::Type::INT16: return integer<arrow::Int16Array>(array, i);
+      case arrow::Type::INT32: return integer<arrow::Int32Array>(array, i);
+      case arrow::Type::INT64: return integer<arrow::Int64Array>(array, i);
+      case arrow::Type::UINT8: return integer<arrow::UInt8Array>(array, i);
+      case arrow::Type::UINT16: return integer<arrow::UInt16Array>(array, i);
+      case arrow::Type::UINT32: return integer<arrow::UInt32Array>(array, i);
       case arrow::Type::UINT64: {
         const uint64_t number = static_cast<const arrow::UInt64Array&>(array).Value(i);
         if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
@@ -154,32 +145,19 @@ class Converter {
         }
         return Json(static_cast<int64_t>(number));
       }
-      case arrow::Type::FLOAT:
-        return Json(static_cast<double>(static_cast<const arrow::FloatArray&>(array).Value(i)));
-      case arrow::Type::DOUBLE:
-        return Json(static_cast<const arrow::DoubleArray&>(array).Value(i));
-      case arrow::Type::STRING:
-        return text<arrow::StringArray>(array, i, column, true);
-      case arrow::Type::LARGE_STRING:
-        return text<arrow::LargeStringArray>(array, i, column, true);
-      case arrow::Type::STRING_VIEW:
-        return text<arrow::StringViewArray>(array, i, column, true);
-      case arrow::Type::BINARY:
-        return text<arrow::BinaryArray>(array, i, column, false);
-      case arrow::Type::LARGE_BINARY:
-        return text<arrow::LargeBinaryArray>(array, i, column, false);
-      case arrow::Type::BINARY_VIEW:
-        return text<arrow::BinaryViewArray>(array, i, column, false);
-      case arrow::Type::LIST:
-        return list<arrow::ListArray>(array, i, column, depth);
-      case arrow::Type::LARGE_LIST:
-        return list<arrow::LargeListArray>(array, i, column, depth);
-      case arrow::Type::FIXED_SIZE_LIST:
-        return list<arrow::FixedSizeListArray>(array, i, column, depth);
-      case arrow::Type::STRUCT:
-        return record(array, i, column, depth);
-      case arrow::Type::DICTIONARY:
-        return dictionary(array, i, column, depth);
+      case arrow::Type::FLOAT: return Json(static_cast<double>(static_cast<const arrow::FloatArray&>(array).Value(i)));
+      case arrow::Type::DOUBLE: return Json(static_cast<const arrow::DoubleArray&>(array).Value(i));
+      case arrow::Type::STRING: return text<arrow::StringArray>(array, i, column, true);
+      case arrow::Type::LARGE_STRING: return text<arrow::LargeStringArray>(array, i, column, true);
+      case arrow::Type::STRING_VIEW: return text<arrow::StringViewArray>(array, i, column, true);
+      case arrow::Type::BINARY: return text<arrow::BinaryArray>(array, i, column, false);
+      case arrow::Type::LARGE_BINARY: return text<arrow::LargeBinaryArray>(array, i, column, false);
+      case arrow::Type::BINARY_VIEW: return text<arrow::BinaryViewArray>(array, i, column, false);
+      case arrow::Type::LIST: return list<arrow::ListArray>(array, i, column, depth);
+      case arrow::Type::LARGE_LIST: return list<arrow::LargeListArray>(array, i, column, depth);
+      case arrow::Type::FIXED_SIZE_LIST: return list<arrow::FixedSizeListArray>(array, i, column, depth);
+      case arrow::Type::STRUCT: return record(array, i, column, depth);
+      case arrow::Type::DICTIONARY: return dictionary(array, i, column, depth);
       default:
         return unsupported(
             fmt::format("{}: column {}: values of type {} are not read", source_, column, array.type()->ToString()));

@@ -71,8 +71,7 @@ Status count_item(const Counting& c, size_t position, ItemTokens& item) {
       return count_text(c, texts.contexts[0], std::max<int64_t>(c.max_length - c.max_tokens, 1), item);
     case RequestKind::loglikelihood_rolling:
       return count_text(c, texts.contexts[0].empty() ? texts.continuations[0] : texts.contexts[0], 0, item);
-    default:
-      return count_choices(c, texts, item);
+    default: return count_choices(c, texts, item);
   }
 }
 

@@ -218,12 +218,9 @@ std::unique_ptr<CgroupSpace> CgroupSpace::open(bool use_cgroups) {
 
 std::string CgroupSpace::description() const {
   switch (place_.kind) {
-    case Kind::v1:
-      return "cgroup v1 (memory, pids)";
-    case Kind::v2:
-      return "cgroup v2 (memory, pids)";
-    case Kind::none:
-      break;
+    case Kind::v1: return "cgroup v1 (memory, pids)";
+    case Kind::v2: return "cgroup v2 (memory, pids)";
+    case Kind::none: break;
   }
   return "no cgroup (memory polled)";
 }

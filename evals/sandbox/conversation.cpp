@@ -69,8 +69,7 @@ Result<Message> read_message(std::string_view frame, const ValueLimits& limits) 
   const size_t parts = value.kind() == Value::Kind::tuple ? value.items().size() : 0;
   switch (message.mark) {
     case 'R':
-    case 'L':
-      return message;
+    case 'L': return message;
     case 'X':
       if (parts != 2) return bad_message();
       message.exception = exception_text(value.items()[0], value.items()[1]);
@@ -86,8 +85,7 @@ Result<Message> read_message(std::string_view frame, const ValueLimits& limits) 
     case 'B':
       if (!number_of(value)) return bad_message();
       return message;
-    default:
-      return bad_message();
+    default: return bad_message();
   }
 }
 

@@ -91,7 +91,7 @@ class Grader {
   // Every answer of `entry_point`, for expected outputs from reference solutions; goes on after exceptions. Runs in the
   // sandbox like any program. Errors: bad_data where it does not load, times out or crashes; internal for infra.
   Result<std::vector<ReferenceAnswer>> answers(const std::string& program, const std::string& entry_point,
-                                      std::span<const Call> calls, const GradeLimits& limits = {});
+                                               std::span<const Call> calls, const GradeLimits& limits = {});
 
   // Background grading, so that verdicts arrive while the engine decodes: done runs on a worker thread.
   void submit(GradeRequest request, std::function<void(const GradeResult&)> done);

@@ -33,16 +33,12 @@ const char* remedy(Layer layer) {
     case Layer::user:
       return "allow user namespaces (kernel.unprivileged_userns_clone=1, user.max_user_namespaces above 0, "
              "kernel.apparmor_restrict_unprivileged_userns=0), or give a container the right to make them";
-    case Layer::proc:
-      return "a container that masks parts of /proc forbids a fresh one: run with an unmasked /proc";
+    case Layer::proc: return "a container that masks parts of /proc forbids a fresh one: run with an unmasked /proc";
     case Layer::root:
       return "the interpreter's folders must be readable by every user, and the kernel be 5.12 or newer";
-    case Layer::landlock:
-      return "boot with landlock among the lsm= modules";
-    case Layer::cgroup:
-      return "run without control groups (--no-cgroup)";
-    default:
-      return "see `assay doctor`";
+    case Layer::landlock: return "boot with landlock among the lsm= modules";
+    case Layer::cgroup: return "run without control groups (--no-cgroup)";
+    default: return "see `assay doctor`";
   }
 }
 

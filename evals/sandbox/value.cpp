@@ -146,36 +146,19 @@ bool append_complex(std::complex<double> value, std::string& key) {
 
 bool append_key(const Value& value, std::string& key) {
   switch (value.kind()) {
-    case Kind::none:
-      key += 'N';
-      return true;
-    case Kind::boolean:
-      append_sized(key, 'i', value.as_boolean() ? "1" : "0");
-      return true;
-    case Kind::integer:
-      append_sized(key, 'i', value.integer_hex());
-      return true;
-    case Kind::real:
-      return append_real_key(value.as_real(), key);
-    case Kind::complex:
-      return append_complex(value.as_complex(), key);
-    case Kind::text:
-      append_sized(key, 's', value.as_text());
-      return true;
-    case Kind::bytes:
-      append_sized(key, 'b', value.as_text());
-      return true;
-    case Kind::list:
-      return append_items(value.items(), '[', key);
-    case Kind::tuple:
-      return append_items(value.items(), '(', key);
+    case Kind::none: key += 'N'; return true;
+    case Kind::boolean: append_sized(key, 'i', value.as_boolean() ? "1" : "0"); return true;
+    case Kind::integer: append_sized(key, 'i', value.integer_hex()); return true;
+    case Kind::real: return append_real_key(value.as_real(), key);
+    case Kind::complex: return append_complex(value.as_complex(), key);
+    case Kind::text: append_sized(key, 's', value.as_text()); return true;
+    case Kind::bytes: append_sized(key, 'b', value.as_text()); return true;
+    case Kind::list: return append_items(value.items(), '[', key);
+    case Kind::tuple: return append_items(value.items(), '(', key);
     case Kind::set:
-    case Kind::frozenset:
-      return append_set(value.items(), key);
-    case Kind::dict:
-      return append_dict(value.members(), key);
-    case Kind::opaque:
-      return false;
+    case Kind::frozenset: return append_set(value.items(), key);
+    case Kind::dict: return append_dict(value.members(), key);
+    case Kind::opaque: return false;
   }
   return false;
 }
@@ -395,39 +378,20 @@ std::string complex_text(std::complex<double> value) {
 
 void append_repr(const Value& value, size_t max_bytes, std::string& out) {
   switch (value.kind()) {
-    case Kind::none:
-      out += "None";
-      return;
-    case Kind::boolean:
-      out += value.as_boolean() ? "True" : "False";
-      return;
-    case Kind::integer:
-      out += integer_repr(value);
-      return;
-    case Kind::real:
-      out += real_repr(value.as_real());
-      return;
-    case Kind::complex:
-      out += complex_text(value.as_complex());
-      return;
-    case Kind::bytes:
-      out += 'b';
-      [[fallthrough]];
-    case Kind::text:
-      return append_quoted(value.as_text(), out);
-    case Kind::list:
-      return append_list(value.items(), "[", "]", max_bytes, out);
-    case Kind::tuple:
-      return append_list(value.items(), "(", value.items().size() == 1 ? ",)" : ")", max_bytes, out);
+    case Kind::none: out += "None"; return;
+    case Kind::boolean: out += value.as_boolean() ? "True" : "False"; return;
+    case Kind::integer: out += integer_repr(value); return;
+    case Kind::real: out += real_repr(value.as_real()); return;
+    case Kind::complex: out += complex_text(value.as_complex()); return;
+    case Kind::bytes: out += 'b'; [[fallthrough]];
+    case Kind::text: return append_quoted(value.as_text(), out);
+    case Kind::list: return append_list(value.items(), "[", "]", max_bytes, out);
+    case Kind::tuple: return append_list(value.items(), "(", value.items().size() == 1 ? ",)" : ")", max_bytes, out);
     case Kind::set:
       return value.items().empty() ? void(out += "set()") : append_list(value.items(), "{", "}", max_bytes, out);
-    case Kind::frozenset:
-      return append_list(value.items(), "frozenset({", "})", max_bytes, out);
-    case Kind::dict:
-      return append_members(value.members(), max_bytes, out);
-    case Kind::opaque:
-      out += "<" + value.as_text() + " object>";
-      return;
+    case Kind::frozenset: return append_list(value.items(), "frozenset({", "})", max_bytes, out);
+    case Kind::dict: return append_members(value.members(), max_bytes, out);
+    case Kind::opaque: out += "<" + value.as_text() + " object>"; return;
   }
 }
 

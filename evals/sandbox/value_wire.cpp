@@ -41,33 +41,20 @@ void encode_integer(const Value& value, std::string& out) {
 void encode(const Value& value, std::string& out) {
   if (value.is_subclass()) out += 'x';
   switch (value.kind()) {
-    case Kind::none:
-      out += 'N';
-      return;
-    case Kind::boolean:
-      out += value.as_boolean() ? 'T' : 'F';
-      return;
-    case Kind::integer:
-      return encode_integer(value, out);
-    case Kind::real:
-      out += 'f';
-      return put(out, value.as_real());
+    case Kind::none: out += 'N'; return;
+    case Kind::boolean: out += value.as_boolean() ? 'T' : 'F'; return;
+    case Kind::integer: return encode_integer(value, out);
+    case Kind::real: out += 'f'; return put(out, value.as_real());
     case Kind::complex:
       out += 'c';
       put(out, value.as_complex().real());
       return put(out, value.as_complex().imag());
-    case Kind::text:
-      return put_sized(out, 's', value.as_text());
-    case Kind::bytes:
-      return put_sized(out, 'b', value.as_text());
-    case Kind::list:
-      return encode_items(value.items(), 'l', out);
-    case Kind::tuple:
-      return encode_items(value.items(), 't', out);
-    case Kind::set:
-      return encode_items(value.items(), 'S', out);
-    case Kind::frozenset:
-      return encode_items(value.items(), 'Z', out);
+    case Kind::text: return put_sized(out, 's', value.as_text());
+    case Kind::bytes: return put_sized(out, 'b', value.as_text());
+    case Kind::list: return encode_items(value.items(), 'l', out);
+    case Kind::tuple: return encode_items(value.items(), 't', out);
+    case Kind::set: return encode_items(value.items(), 'S', out);
+    case Kind::frozenset: return encode_items(value.items(), 'Z', out);
     case Kind::dict:
       out += 'd';
       put(out, static_cast<uint32_t>(value.members().size()));
@@ -195,28 +182,22 @@ class Decoder {
 
   Result<Value> plain(char mark, int depth) {
     switch (mark) {
-      case 'N':
-        return Value::none();
+      case 'N': return Value::none();
       case 'T':
-      case 'F':
-        return Value::boolean(mark == 'T');
+      case 'F': return Value::boolean(mark == 'T');
       case 'i':
       case 'f':
-      case 'c':
-        return number(mark);
+      case 'c': return number(mark);
       case 'I':
       case 's':
       case 'b':
-      case 'o':
-        return sized(mark);
+      case 'o': return sized(mark);
       case 'l':
       case 't':
       case 'S':
       case 'Z':
-      case 'd':
-        return container(mark, depth);
-      default:
-        return error("a mark among NTFifcIsbltSZdox");
+      case 'd': return container(mark, depth);
+      default: return error("a mark among NTFifcIsbltSZdox");
     }
   }
 

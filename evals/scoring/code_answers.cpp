@@ -33,12 +33,9 @@ bool is_hashable(const Value& value) {
   switch (value.kind()) {
     case Value::Kind::list:
     case Value::Kind::dict:
-    case Value::Kind::set:
-      return false;
-    case Value::Kind::tuple:
-      return std::all_of(value.items().begin(), value.items().end(), is_hashable);
-    default:
-      return true;
+    case Value::Kind::set: return false;
+    case Value::Kind::tuple: return std::all_of(value.items().begin(), value.items().end(), is_hashable);
+    default: return true;
   }
 }
 
@@ -68,15 +65,13 @@ std::optional<Value> as_set(const Value& value) {
       for (const Value::Member& member : value.members()) keys.push_back(member.first);
       return Value::set(std::move(keys));
     }
-    case Value::Kind::text:
-      return characters(value.as_text());
+    case Value::Kind::text: return characters(value.as_text());
     case Value::Kind::bytes: {
       Value::Items items;
       for (const char byte : value.as_text()) items.push_back(Value::integer(static_cast<unsigned char>(byte)));
       return Value::set(std::move(items));
     }
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 

@@ -54,9 +54,7 @@ std::string literal(std::string_view text) {
 
 }  // namespace
 
-std::string program_that_finds_block(std::string_view text) {
-  return std::string(kFinder) + literal(text) + "))\n";
-}
+std::string program_that_finds_block(std::string_view text) { return std::string(kFinder) + literal(text) + "))\n"; }
 
 Result<std::string> block_from_output(std::string_view text, std::string_view printed) {
   const std::vector<std::string> numbers = split_any(printed, " \n");

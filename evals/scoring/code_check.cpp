@@ -146,14 +146,10 @@ Result<std::shared_ptr<const PreparedProblem>> CodeChecker::prepare(const CodePr
 
 Result<std::string> CodeChecker::program_of(const CodeProblem& problem, std::string_view completion) const {
   switch (problem.form) {
-    case ProgramForm::continued:
-      return problem.code_prefix + std::string(completion);
-    case ProgramForm::until_fence:
-      return problem.code_prefix + std::string(up_to(completion, "```"));
-    case ProgramForm::first_block:
-      return first_block(completion);
-    case ProgramForm::sanitized:
-      break;
+    case ProgramForm::continued: return problem.code_prefix + std::string(completion);
+    case ProgramForm::until_fence: return problem.code_prefix + std::string(up_to(completion, "```"));
+    case ProgramForm::first_block: return first_block(completion);
+    case ProgramForm::sanitized: break;
   }
   const auto find_block = [this](std::string_view text) -> Result<std::string> {
     if (text.find('\n') == std::string_view::npos) return std::string(text);

@@ -112,14 +112,10 @@ Result<std::string> apply_step(const FilterStep& step, const std::string& text,
       ASSAY_ASSIGN(std::optional<std::string> found, search(step.pattern, text, step.group_select));
       return found ? *found : std::string(kInvalidAnswer);
     }
-    case FilterStep::Kind::multi_choice_regex:
-      return multi_choice(step, text, choices);
-    case FilterStep::Kind::take_first:
-      return text;
-    case FilterStep::Kind::lowercase:
-      return py_lower(text);
-    case FilterStep::Kind::strip:
-      return std::string(py_strip(text));
+    case FilterStep::Kind::multi_choice_regex: return multi_choice(step, text, choices);
+    case FilterStep::Kind::take_first: return text;
+    case FilterStep::Kind::lowercase: return py_lower(text);
+    case FilterStep::Kind::strip: return std::string(py_strip(text));
   }
   return text;
 }

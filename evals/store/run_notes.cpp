@@ -6,12 +6,9 @@ namespace assay {
 
 std::string_view severity_name(StoredFinding::Severity severity) {
   switch (severity) {
-    case StoredFinding::Severity::info:
-      return "info";
-    case StoredFinding::Severity::warning:
-      return "warning";
-    case StoredFinding::Severity::serious:
-      return "serious";
+    case StoredFinding::Severity::info: return "info";
+    case StoredFinding::Severity::warning: return "warning";
+    case StoredFinding::Severity::serious: return "serious";
   }
   return "";
 }

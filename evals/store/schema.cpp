@@ -185,8 +185,7 @@ bool on_network_file_system(const Path& path) {
     case 0x65735546:  // FUSE
     case 0x0bd00bd0:  // Lustre
       return true;
-    default:
-      return false;
+    default: return false;
   }
 }
 

@@ -46,14 +46,11 @@ Status SqliteDb::error(std::string_view doing) const {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return io_error(message + "; another process holds the database: wait for it, or use another --db");
-    case SQLITE_NOMEM:
-      return out_of_memory(message);
+    case SQLITE_NOMEM: return out_of_memory(message);
     case SQLITE_ERROR:
     case SQLITE_MISUSE:
-    case SQLITE_CONSTRAINT:
-      return internal_error(message);
-    default:
-      return io_error(message);
+    case SQLITE_CONSTRAINT: return internal_error(message);
+    default: return io_error(message);
   }
 }
 

@@ -287,18 +287,10 @@ class SqliteStore final : public Store {
       const int64_t count = select.column_int(1);
       counts.truncated += select.column_int(2);
       switch (static_cast<Outcome>(select.column_int(0))) {
-        case Outcome::scored:
-          counts.scored = count;
-          break;
-        case Outcome::no_answer:
-          counts.no_answer = count;
-          break;
-        case Outcome::failed:
-          counts.failed = count;
-          break;
-        case Outcome::skipped:
-          counts.skipped = count;
-          break;
+        case Outcome::scored: counts.scored = count; break;
+        case Outcome::no_answer: counts.no_answer = count; break;
+        case Outcome::failed: counts.failed = count; break;
+        case Outcome::skipped: counts.skipped = count; break;
       }
     }
   }

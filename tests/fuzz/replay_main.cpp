@@ -91,20 +91,13 @@ class Mutator {
 
   void change(std::string& input, const std::vector<std::string>& corpus) {
     switch (below(7)) {
-      case 0:
-        return flip_bit(input);
-      case 1:
-        return set_byte(input);
-      case 2:
-        return set_number(input);
-      case 3:
-        return input.resize(below(input.size() + 1));
-      case 4:
-        return cut(input);
-      case 5:
-        return repeat(input);
-      default:
-        return splice(input, corpus[below(corpus.size())]);
+      case 0: return flip_bit(input);
+      case 1: return set_byte(input);
+      case 2: return set_number(input);
+      case 3: return input.resize(below(input.size() + 1));
+      case 4: return cut(input);
+      case 5: return repeat(input);
+      default: return splice(input, corpus[below(corpus.size())]);
     }
   }
 

@@ -117,21 +117,11 @@ __global__ void __launch_bounds__(kThreads, 1) w4a16_gemv(const __grid_constant_
 #pragma unroll
       for (int i = 0; i < V::kTokens / 2; ++i) sums[i] = 0;
     switch (stages) {  // all but the newest stages - 2 groups have arrived
-      case 2:
-        wait_copies<0>();
-        break;
-      case 3:
-        wait_copies<1>();
-        break;
-      case 4:
-        wait_copies<2>();
-        break;
-      case 6:
-        wait_copies<4>();
-        break;
-      default:
-        wait_copies<6>();
-        break;
+      case 2: wait_copies<0>(); break;
+      case 3: wait_copies<1>(); break;
+      case 4: wait_copies<2>(); break;
+      case 6: wait_copies<4>(); break;
+      default: wait_copies<6>(); break;
     }
     __syncthreads();
     fetch_next();

@@ -101,21 +101,16 @@ constexpr std::pair<Form, const char*> kForms[] = {{Form::dense_bf16, "dense bf1
 
 RandomLinear make(Form form, int64_t out, int64_t in, uint64_t seed) {
   switch (form) {
-    case Form::dense_bf16:
-      return RandomLinear::dense(out, in, DType::bf16, seed);
-    case Form::dense_f16:
-      return RandomLinear::dense(out, in, DType::f16, seed);
-    case Form::int4_asymmetric:
-      return RandomLinear::int4(out, in, {4, 32, false, false}, DType::bf16, seed);
+    case Form::dense_bf16: return RandomLinear::dense(out, in, DType::bf16, seed);
+    case Form::dense_f16: return RandomLinear::dense(out, in, DType::f16, seed);
+    case Form::int4_asymmetric: return RandomLinear::int4(out, in, {4, 32, false, false}, DType::bf16, seed);
     case Form::int4_ordered:
       return RandomLinear::int4(out, in, {4, 32, true, true}, DType::bf16, 77);  // one order for all parts
-    case Form::int8:
-      return RandomLinear::int4(out, in, {8, 64, true, false}, DType::f32, seed);
+    case Form::int8: return RandomLinear::int4(out, in, {8, 64, true, false}, DType::f32, seed);
     case Form::mixed:
       return seed % 2 ? RandomLinear::dense(out, in, DType::bf16, seed)
                       : RandomLinear::int4(out, in, {4, 128, true, false}, DType::bf16, seed);
-    case Form::int4:
-      break;
+    case Form::int4: break;
   }
   return RandomLinear::int4(out, in, {4, 128, true, false}, DType::bf16, seed);
 }

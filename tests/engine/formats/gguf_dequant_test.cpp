@@ -23,17 +23,13 @@ constexpr GgmlType kAllTypes[] = {GgmlType::f32,  GgmlType::f16,  GgmlType::bf16
 std::string random_blocks(GgmlType type, int64_t num_blocks) {
   const auto high_bytes_of_scales = [type]() -> std::vector<size_t> {
     switch (type) {
-      case GgmlType::f32:
-        return {3};
+      case GgmlType::f32: return {3};
       case GgmlType::q4_1:
       case GgmlType::q5_1:
       case GgmlType::q4_k:
-      case GgmlType::q5_k:
-        return {1, 3};
-      case GgmlType::q6_k:
-        return {209};
-      default:
-        return {1};
+      case GgmlType::q5_k: return {1, 3};
+      case GgmlType::q6_k: return {209};
+      default: return {1};
     }
   }();
   const auto block_bytes = static_cast<size_t>(ggml_block(type).bytes);

@@ -64,7 +64,8 @@ TEST_CASE("no damaged manifest crashes the reader") {
 
 TEST_CASE("every manifest in the program parses, and has the files that its tasks need") {
   const std::vector<DatasetManifest>& manifests = dataset_manifests();
-  for (const char* name : {"arc", "gsm8k", "hellaswag", "mmlu", "winogrande", "humaneval", "mbpp", "humaneval_plus", "mbpp_plus"})
+  for (const char* name :
+       {"arc", "gsm8k", "hellaswag", "mmlu", "winogrande", "humaneval", "mbpp", "humaneval_plus", "mbpp_plus"})
     CHECK(find_manifest(name).ok());
   for (const DatasetManifest& manifest : manifests) {
     CAPTURE(manifest.name);
