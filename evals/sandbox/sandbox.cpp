@@ -1,6 +1,7 @@
 #include "evals/sandbox/sandbox.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <map>
@@ -153,6 +154,7 @@ class RealSandbox final : public Sandbox {
 }  // namespace
 
 Result<std::unique_ptr<Sandbox>> Sandbox::open(const SandboxOptions& options) {
+  signal(SIGPIPE, SIG_IGN);  // a program may close its end at any moment; the write then fails and is seen
   ASSAY_ASSIGN(LaunchSetup setup, LaunchSetup::make(options));
   auto sandbox = std::make_unique<RealSandbox>(options, std::move(setup));
   ASSAY_TRY(sandbox->prove());

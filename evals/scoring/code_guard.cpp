@@ -30,8 +30,8 @@ def guard():
         setattr(builtins, name, None)
     for name in ("ipdb", "joblib", "resource", "psutil", "tkinter"):
         sys.modules[name] = None
-    # tempfile holds on to what it finds when it is imported; the harnesses have imported it before they take anything.
-    taken = {"shutil": ("rmtree", "move", "chown"), "subprocess": ("Popen",), "tempfile": ()}
+    # The last two hold on to what they find when they are imported; the harnesses import them before they take anything.
+    taken = {"shutil": ("rmtree", "move", "chown"), "subprocess": ("Popen",), "tempfile": (), "multiprocessing": ()}
 
     def take(name):
         for function in taken[name]:
@@ -48,9 +48,11 @@ def guard():
 
                     def execute_and_take(module):
                         now = {function: getattr(os, function) for function in kept}
-                        if name == "tempfile":
+                        if not taken[name]:
                             vars(os).update(kept)
                         execute(module)
+                        if name == "tempfile":
+                            module.gettempdir()
                         vars(os).update(now)
                         take(name)
 
