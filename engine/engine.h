@@ -69,8 +69,8 @@ struct RenderOptions {
 class Engine {
  public:
   // Opens a checkpoint folder: reads config and tokenizer, maps weights, prepares them for the backend, reserves KV.
-  // Errors: not_found and bad_data name file and field; unsupported names what this program does not do; out_of_memory says
-  // what was needed.
+  // Errors: not_found and bad_data name file and field; unsupported names what this program does not do; out_of_memory
+  // says what was needed.
   static Result<std::unique_ptr<Engine>> open(const EngineOptions& options);
   virtual ~Engine() = default;
 
