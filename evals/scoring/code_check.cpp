@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/base/text_util.h"
 #include "evals/scoring/code_answers.h"
@@ -25,6 +26,7 @@ struct TestSet {
   std::shared_ptr<const std::vector<Call>> calls;
   AnswerCheckFactory check;
   double total_s = 0;
+  int64_t left_out = 0;  // inputs that the reference cannot answer within the limits
 };
 
 GradeLimits program_limits(const CodeRules& rules, double total_s) {
@@ -65,30 +67,58 @@ struct PreparedProblem {
 
 namespace {
 
-// The reference's answers to `json`'s inputs as a test set.
+// The reference's answers, nullopt for a call that it could not finish within the limits. One such call ends the
+// program, so then each is asked in a program of its own.
+Result<std::vector<std::optional<ReferenceAnswer>>> ask_reference(ProgramRunner& runner, const CodeProblem& problem,
+                                                                  const std::vector<Call>& calls,
+                                                                  const GradeLimits& limits) {
+  std::vector<std::optional<ReferenceAnswer>> answers;
+  auto all = runner.answers(problem.reference, problem.entry_point, calls, limits);
+  if (all.ok()) {
+    if (all->size() != calls.size()) return internal_error(problem.task_id + ": answers are missing");
+    for (ReferenceAnswer& answer : *all) answers.emplace_back(std::move(answer));
+    return answers;
+  }
+  bool any = false;
+  for (const Call& call : calls) {
+    auto one = runner.answers(problem.reference, problem.entry_point, {call}, limits);
+    if (!one.ok() && one.status().code() != Code::bad_data) return one.status();
+    any |= one.ok();
+    answers.push_back(one.ok() && one->size() == 1 ? std::optional(std::move(one->front())) : std::nullopt);
+  }
+  if (!any) return all.status();
+  return answers;
+}
+
+// The reference's answers to `json`'s inputs as a test set. Inputs that the reference cannot answer within the limits
+// are left out.
 Result<TestSet> make_tests(ProgramRunner& runner, const CodeRules& rules, const CodeProblem& problem,
                            const std::string& json) {
   ASSAY_ASSIGN(Inputs parsed, parse_inputs(json, problem.task_id, problem.mbpp_inputs));
-  const auto inputs = std::make_shared<const Inputs>(std::move(parsed));
-  auto calls = std::make_shared<std::vector<Call>>();
-  for (const Value::Items& arguments : *inputs) calls->push_back({arguments, kReferenceSeconds});
+  std::vector<Call> asked;
+  for (const Value::Items& arguments : parsed) asked.push_back({arguments, kReferenceSeconds});
   const GradeLimits limits = program_limits(rules, kReferenceSeconds);
-  auto answers = runner.answers(problem.reference, problem.entry_point, *calls, limits);
+  auto answers = ask_reference(runner, problem, asked, limits);
   if (!answers.ok()) return answers.status().with_context(problem.task_id + ": the reference solution");
-  if (answers->size() != calls->size()) return internal_error(problem.task_id + ": answers are missing");
 
+  auto inputs = std::make_shared<Inputs>();
+  auto calls = std::make_shared<std::vector<Call>>();
   const AnswerRules how{problem.entry_point, problem.mbpp_inputs, problem.atol, rules.lose_find_zero};
   auto expected = std::make_shared<std::vector<Value>>();
   TestSet tests;
   for (size_t i = 0; i < answers->size(); ++i) {
-    const ReferenceAnswer& answer = (*answers)[i];
+    if (!(*answers)[i]) continue;
+    const ReferenceAnswer& answer = *(*answers)[i];
     if (answer.raised)
       return bad_data(fmt::format("{}: the reference solution raised {} for input {}", problem.task_id,
                                   excerpt(answer.exception), i));
     expected->push_back(expected_of(how, answer.value));
-    (*calls)[i].limit_s = std::max(rules.min_limit_s, rules.limit_factor * answer.wall_s);
-    tests.total_s += (*calls)[i].limit_s;
+    inputs->push_back(std::move(parsed[i]));
+    const double limit_s = std::max(rules.min_limit_s, rules.limit_factor * answer.wall_s);
+    calls->push_back({inputs->back(), limit_s});
+    tests.total_s += limit_s;
   }
+  tests.left_out = static_cast<int64_t>(answers->size() - calls->size());
   tests.total_s = std::min(kLongestSeconds, tests.total_s) + 1;
   tests.check = evalplus_check(how, inputs, std::move(expected));
   tests.calls = std::move(calls);
@@ -175,6 +205,10 @@ ProgramVerdict CodeChecker::check_program(const PreparedProblem& prepared, std::
   verdict.base = base.verdict;
   verdict.plus = plus.verdict;
   verdict.detail = base.verdict == Verdict::pass ? reason("plus", plus) : reason("base", base);
+  const int64_t left_out = prepared.base.left_out + prepared.plus.left_out;
+  if (left_out > 0)
+    verdict.detail += fmt::format("{}{} inputs left out: the reference needs more than the limits for them",
+                                  verdict.detail.empty() ? "" : "; ", left_out);
   return verdict;
 }
 

@@ -83,7 +83,9 @@ TEST_CASE("every reference solution of MBPP+ passes") {
   CHECK((skipped(failed) || failed.empty()));
 }
 
-TEST_CASE("every reference solution of MBPP passes its three assertions") {
+TEST_CASE("every reference solution of MBPP passes its three assertions, but one whose set-up lm-eval leaves out") {
   const auto failed = failing("mbpp", "full", Profile::main);
-  CHECK((skipped(failed) || failed.empty()));
+  if (skipped(failed)) return;
+  REQUIRE(failed.size() == 1);
+  CHECK(starts_with(failed[0], "Mbpp/367:"));
 }

@@ -300,7 +300,9 @@ def run_checker(source, support, entry_point, max_bytes):
             if instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
                 stored.add(instruction.argval)
         used = {name for part in all_codes(code) for name in part.co_names}
-        for name in (used | {entry_point, "candidate"}) - stored - set(vars(builtins)) - set(names):
+        # A program may define a function under a built-in's name; the one that is asked for is never the built-in.
+        free = used - set(vars(builtins)) | {entry_point, "candidate"}
+        for name in free - stored - set(names):
             names[name] = StandIn(name if name != "candidate" else entry_point)
         exec(code, names)
     except AssertionError as error:
