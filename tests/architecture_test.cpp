@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/source_folder.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -91,7 +93,7 @@ bool is_source(const fs::path& path) {
 
 std::vector<std::string> sources_of(const std::string& top) {
   std::vector<std::string> files;
-  const fs::path root = ASSAY_SOURCE_DIR;
+  const fs::path root = assay::testing::source_folder();
   for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
     if (entry.is_regular_file() && is_source(entry.path())) files.push_back(fs::relative(entry.path(), root).string());
   }
@@ -102,7 +104,7 @@ std::vector<std::string> sources_of(const std::string& top) {
 std::string complaint(const std::string& file, const std::string& included) {
   const std::string from = room_of(file);
   if (from.empty()) return "";
-  if (!fs::exists(fs::path(ASSAY_SOURCE_DIR) / included))
+  if (!fs::exists(assay::testing::source_folder() / included))
     return file + " includes " + included + ", which is written relative to no project file";
   const std::string to = room_of(included);
   if (to.empty()) return file + " includes " + included + ": no room sees the roof, the tests or the benchmarks";
@@ -118,7 +120,7 @@ TEST_CASE("every include goes down or stays in its room") {
   size_t checked = 0;
   for (const char* top : {"engine", "evals", "tasks", "reports"}) {
     for (const std::string& file : sources_of(top)) {
-      for (const std::string& included : included_paths(fs::path(ASSAY_SOURCE_DIR) / file)) {
+      for (const std::string& included : included_paths(assay::testing::source_folder() / file)) {
         const std::string wrong = complaint(file, included);
         CHECK_MESSAGE(wrong.empty(), wrong);
         ++checked;
@@ -143,7 +145,7 @@ TEST_CASE("a header starts with #pragma once and shows no heavy third-party head
   for (const char* top : {"engine", "evals", "tasks", "reports"}) {
     for (const std::string& file : sources_of(top)) {
       if (fs::path(file).extension() != ".h") continue;
-      std::ifstream in(fs::path(ASSAY_SOURCE_DIR) / file);
+      std::ifstream in(assay::testing::source_folder() / file);
       std::string text((std::istreambuf_iterator<char>(in)), {});
       CHECK_MESSAGE(text.rfind("#pragma once", 0) == 0, file);
       for (const char* heavy : {"nlohmann/", "<regex>", "sqlite3.h>", "dnnl.h", "arrow/", "CLI/"}) {
@@ -157,7 +159,7 @@ TEST_CASE("no source names a host of its own, but for the Hub's default endpoint
   size_t endpoints = 0;
   for (const char* top : {"engine", "evals", "tasks", "reports"}) {
     for (const std::string& file : sources_of(top)) {
-      std::ifstream in(fs::path(ASSAY_SOURCE_DIR) / file);
+      std::ifstream in(assay::testing::source_folder() / file);
       for (std::string line; std::getline(in, line);) {
         const bool is_comment = line.find("//") < line.find("://");
         for (const char* scheme : {"\"http://", "\"https://"}) {

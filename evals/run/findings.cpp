@@ -62,6 +62,12 @@ void count_choices(const StoredTask& task, const StoredItem& item, ScopeFacts& f
   }
 }
 
+// Beside answers that a metric judges, a score may keep notes, such as the isolation that programs ran under.
+bool is_judged(const Score& score, const std::string& filter) {
+  return std::any_of(score.metrics.begin(), score.metrics.end(),
+                     [&](const MetricValue& metric) { return metric.filter == filter; });
+}
+
 void count_completions(const StoredItem& item, ScopeFacts& facts) {
   for (const Completion& completion : item.response.completions) {
     ++facts.completions;
@@ -74,7 +80,7 @@ void count_completions(const StoredItem& item, ScopeFacts& facts) {
   for (const Extracted& extracted : item.score.extracted) {
     if (extracted.text == kInvalidAnswer) {
       ++facts.not_extracted[extracted.filter];
-    } else {
+    } else if (is_judged(item.score, extracted.filter)) {
       ++facts.answers[extracted.filter][extracted.text];
     }
   }

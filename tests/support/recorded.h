@@ -9,12 +9,13 @@
 
 #include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "tests/support/source_folder.h"
 
 namespace assay::testing {
 
 // A file of tests/golden.
 inline std::filesystem::path recorded_path(std::string_view name) {
-  return std::filesystem::path(ASSAY_SOURCE_DIR) / "tests" / "golden" / name;
+  return source_folder() / "tests" / "golden" / name;
 }
 
 inline Json read_json(const std::filesystem::path& path) {

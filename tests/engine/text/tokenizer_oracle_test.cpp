@@ -11,6 +11,7 @@
 #include "engine/base/text_util.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/shared_folder.h"
+#include "tests/support/source_folder.h"
 
 using namespace assay;
 using assay::testing::shared_folder;
@@ -116,7 +117,7 @@ TEST_CASE("the tokenizers of the imported test models encode and decode as recor
   const auto shared = shared_folder();
   const char* home = std::getenv("ASSAY_HOME");
   const std::filesystem::path models =
-      (home ? std::filesystem::path(home) : std::filesystem::path(ASSAY_SOURCE_DIR) / ".assay") / "models";
+      (home ? std::filesystem::path(home) : assay::testing::source_folder() / ".assay") / "models";
   if (!shared || !std::filesystem::exists(models)) {
     MESSAGE("skipped: no ../shared, or no imported model (make demo makes one)");
     return;

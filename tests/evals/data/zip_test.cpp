@@ -4,6 +4,7 @@
 
 #include "engine/base/file.h"
 #include "tests/support/mangled.h"
+#include "tests/support/source_folder.h"
 
 namespace assay {
 namespace {
@@ -12,7 +13,7 @@ constexpr size_t kLimit = 1 << 20;
 
 // The archives of the fuzz target's corpus hold rows.csv: "question,answer" and 20 times "why,because".
 std::string archive(const std::string& name) {
-  Result<std::string> bytes = real_files().read(Path(ASSAY_SOURCE_DIR) / "tests/fuzz/corpus/zip" / name);
+  Result<std::string> bytes = real_files().read(testing::source_folder() / "tests/fuzz/corpus/zip" / name);
   REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
   return std::move(bytes).value();
 }

@@ -129,6 +129,20 @@ TEST_CASE("choices that all score alike are counted") {
   CHECK(find(made.findings(), "equal_choices")->affected == 1);
 }
 
+TEST_CASE("one answer again and again is a finding, a note kept with every score is none") {
+  MadeUp made({task_named("a", "", "exact_match,strict-match")});
+  std::vector<StoredItem> items;
+  for (int64_t i = 0; i < 100; ++i) {
+    items.push_back(text_item(i, "t", FinishReason::stop_token, "</s>", "42"));
+    items.back().score.extracted.push_back({"isolation", "warm, every layer"});
+  }
+  made.add(0, items);
+  const auto findings = made.findings();
+  REQUIRE(find(findings, "one_answer"));
+  CHECK(find(findings, "one_answer")->text == "100.0 % of the answers that filter strict-match found are the same");
+  CHECK(std::count_if(findings.begin(), findings.end(), [](const auto& f) { return f.code == "one_answer"; }) == 1);
+}
+
 TEST_CASE("how generations ended and what was not extracted adds up") {
   MadeUp made({task_named("a", "", "exact_match,strict-match")});
   std::vector<StoredItem> items;

@@ -8,6 +8,7 @@
 #include "reports/export_lm_eval.h"
 #include "reports/recovery.h"
 #include "tests/support/scripted_client.h"
+#include "tests/support/source_folder.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/toy_tasks.h"
 
@@ -16,7 +17,7 @@ using namespace assay::testing;
 
 namespace {
 
-const Path kGolden = Path(ASSAY_SOURCE_DIR) / "tests/golden/lm_eval_run";
+const Path kGolden = testing::source_folder() / "tests/golden/lm_eval_run";
 
 std::map<std::string, std::vector<double>> metrics_of(Store& store, RunId id) {
   std::map<std::string, std::vector<double>> all;

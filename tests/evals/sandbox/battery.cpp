@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "tests/support/source_folder.h"
+
 namespace assay::testing {
 namespace {
 
@@ -25,7 +27,7 @@ std::vector<BatteryRow> read_battery(const std::string& name) {
   // An ordinary user may not be able to read the checkout: then the files lie beside the program.
   const char* folder = std::getenv("ASSAY_BATTERY_DIR");
   std::ifstream in(folder ? std::string(folder) + "/" + name
-                          : std::string(ASSAY_SOURCE_DIR) + "/tests/evals/sandbox/" + name);
+                          : testing::source_folder().string() + "/tests/evals/sandbox/" + name);
   REQUIRE(in.good());
   std::vector<BatteryRow> rows;
   for (std::string line; std::getline(in, line);) {
