@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # Compares with recorded answers of lm-eval 0.4.13, document by document: in float32 within 0.002 + 1e-4 x |value|, prompts and answers equal;
 # in bfloat16 a mean difference of at most 0.06. Needs ../shared. Arguments: labels (default: all records).
+# MODEL=coder: the records of Qwen2.5-Coder-1.5B-Instruct, after `make demo MODEL=coder` made its checkpoint. BACKEND: cpu (default) or cuda.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${ASSAY_SHARED:-../shared}
 [ -d "$shared/oracle" ] || { echo "golden: skipped, no $shared/oracle"; exit 0; }
 . scripts/models.sh
-export ASSAY=$assay
-out=build/golden
+export ASSAY=$assay BACKEND=${BACKEND:-cpu}
+records=$shared/oracle/lm_eval
+if [ "${MODEL:-}" = coder ]; then
+  records=$shared/oracle/lm_eval_qwen bf16=$home/models/qwen2.5-coder-1.5b-instruct-bf16
+  [ -d "$bf16" ] || { echo "golden: no $bf16: run \`make demo MODEL=coder\` first" >&2; exit 66; }
+fi
+out=build/golden/$(basename "$bf16")
 mkdir -p "$out"
-golden=$shared/oracle/lm_eval/golden
+golden=$records/golden
 tasks=("$@")
 [ ${#tasks[@]} -gt 0 ] || mapfile -t tasks < <(cd "$golden" && ls | sed 's/\.jsonl.*//' | sort -u)
 echo "float32:"
