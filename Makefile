@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
-.PHONY: help setup build dev test demo bench bench-peers cuda golden invariance kill-battery fuzz format tidy clean
+.PHONY: help setup build program dev test demo bench bench-peers cuda golden invariance kill-battery fuzz format tidy clean
 
 BUILD := build/release
 SHELL := /bin/bash
@@ -24,13 +24,17 @@ setup:
 build: setup
 	@cmake --preset release >/dev/null && cmake --build --preset release -- -k 0
 
+# The program alone: what the main job needs.
+program: setup
+	@cmake --preset release >/dev/null && cmake --build --preset release --target assay
+
 test: build
 	@ctest --preset release -LE slow
 
 dev: setup
 	@cmake --preset dev >/dev/null && cmake --build --preset dev && ctest --preset dev -LE slow
 
-demo: build
+demo: program
 	@MODEL=$(MODEL) scripts/demo.sh
 
 bench: build
