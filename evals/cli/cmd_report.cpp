@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include "evals/run/rescore.h"
 #include "reports/export_lm_eval.h"
 #include "reports/recovery.h"
+#include "reports/recovery_plot.h"
 #include "reports/run_view.h"
 #include "reports/table.h"
 
@@ -52,6 +54,10 @@ Result<int> compare_command(const ReportOptions& options, const Globals& globals
   ASSAY_ASSIGN(auto store, Store::open_existing(globals.db));
   ASSAY_ASSIGN(const RecoveryReport report,
                compare_runs(*store, options.run, options.other, registry(), options.detail, options.force));
+  if (options.format == "svg" && !globals.json) {
+    std::fputs(recovery_svg(report).c_str(), stdout);
+    return 0;
+  }
   print_as(recovery_table(report), recovery_json(report), options.format, globals);
   return 0;
 }
@@ -90,9 +96,11 @@ Result<int> rescore_command(RunId run, const Globals& globals) {
   return 0;
 }
 
-void add_format(CLI::App& verb, ReportOptions& options) {
-  verb.add_option("--format", options.format, "terminal, markdown, json, csv")
-      ->check(CLI::IsMember({"terminal", "markdown", "json", "csv"}));
+void add_format(CLI::App& verb, ReportOptions& options, std::vector<std::string> more = {}) {
+  std::vector<std::string> formats = {"terminal", "markdown", "json", "csv"};
+  formats.insert(formats.end(), more.begin(), more.end());
+  verb.add_option("--format", options.format, fmt::format("{}", fmt::join(formats, ", ")))
+      ->check(CLI::IsMember(formats));
 }
 
 }  // namespace
@@ -113,7 +121,7 @@ void add_compare(CLI::App& app, Globals& globals, Action& chosen) {
   verb->add_option("CANDIDATE", options->other, "the candidate's run number")->required();
   verb->add_flag("--detail", options->detail, "also a row for each task of a group");
   verb->add_flag("--force", options->force, "compare although the questions differ");
-  add_format(*verb, *options);
+  add_format(*verb, *options, {"svg"});
   verb->callback(
       [options, &globals, &chosen] { chosen = [options, &globals] { return compare_command(*options, globals); }; });
 }

@@ -8,6 +8,7 @@
 #include "evals/run/runner.h"
 #include "reports/export_lm_eval.h"
 #include "reports/recovery.h"
+#include "reports/recovery_plot.h"
 #include "reports/run_view.h"
 #include "reports/table.h"
 #include "tests/support/scripted_client.h"
@@ -226,4 +227,37 @@ TEST_CASE("several pairs of runs make one table with one average") {
   CHECK(twice.rows[2].is_average);
   CHECK(twice.rows[2].comparison.baseline == doctest::Approx(once.rows[0].comparison.baseline));
   CHECK_FALSE(compare_run_pairs(*runs.store, {}, runs.registry, false, false).ok());
+}
+
+TEST_CASE("the picture shows every row, stays inside its axis and escapes names") {
+  RecoveryReport report;
+  report.baseline.model.model_name = "a<b";
+  report.candidate.model.model_name = "c&d";
+  RecoveryRow inside, beyond, nothing;
+  inside.task = "inside";
+  inside.comparison.recovery = 0.98;
+  inside.comparison.recovery_low = 0.95;
+  inside.comparison.recovery_high = 1.01;
+  inside.comparison.recovery_bounded = true;
+  beyond.task = std::string(40, 'x');
+  beyond.comparison = inside.comparison;
+  beyond.comparison.recovery = 3;
+  beyond.comparison.recovery_high = 9;
+  nothing.task = "nothing";
+  nothing.comparison.recovery = std::nan("");
+  report.rows = {inside, beyond, nothing};
+  const std::string svg = recovery_svg(report);
+  CHECK(svg.find("c&amp;d against a&lt;b") != std::string::npos);
+  CHECK(svg.find("98.0 %  [95.0, 101.0]") != std::string::npos);
+  CHECK(svg.find(std::string(34, 'x') + "…") != std::string::npos);
+  CHECK(svg.find(">n/a<") != std::string::npos);
+  const auto count = [&](std::string_view what) {
+    int found = 0;
+    for (size_t at = svg.find(what); at != std::string::npos; at = svg.find(what, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("<circle") == 1);         // the point at 300 % lies outside
+  CHECK(count("class=\"head\"") == 1);  // and its bar goes on
+  CHECK(count("class=\"name") == 3);
+  CHECK(svg.find("nan") == std::string::npos);
 }
