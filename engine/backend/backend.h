@@ -33,8 +33,8 @@ struct BackendInfo {
 
 // The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV
 // bytes. Contract every implementation keeps (tests/engine/backend_contract.h checks it): a row's results depend on its
-// sequence's tokens only, bit for bit: not on other rows, the batch's size, the split of a sequence into segments, or
-// copied blocks. One thread at a time.
+// sequence's tokens and on which of them are generated only, bit for bit: not on other rows, the batch's size, the
+// split of a sequence into segments, or copied blocks. One thread at a time.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -41,6 +41,10 @@ std::vector<RowRun> place_segments(const Batch& batch, int32_t num_blocks, Batch
     ASSAY_CHECK_LE(1, segment.num_tokens);
     ASSAY_CHECK_LE(0, segment.first_position);
     ASSAY_CHECK_EQ(segment.first_row, static_cast<int32_t>(plan.positions.size()));
+    if (segment.generated) {
+      ASSAY_CHECK_EQ(segment.first_row, plan.num_generated);  // generated segments come first
+      plan.num_generated += segment.num_tokens;
+    }
     const int32_t end = segment.first_position + segment.num_tokens;
     const int32_t num_entries = (end + kKvBlockTokens - 1) / kKvBlockTokens;
     ASSAY_CHECK_LE(num_entries, static_cast<int32_t>(segment.block_table.size()));
@@ -99,6 +103,7 @@ void plan_requests(const Batch& batch, int64_t vocab_size, int32_t max_device_to
   plan.first_target.push_back(0);
   for (const LogitRequest& request : batch.logits) {
     plan.wanted_rows.push_back(request.row);
+    plan.num_wanted_generated += request.row < plan.num_generated;
     plan.targets.insert(plan.targets.end(), request.targets.begin(), request.targets.end());
     plan.first_target.push_back(static_cast<int32_t>(plan.targets.size()));
     const auto top = static_cast<int32_t>(std::clamp<int64_t>(request.num_logprobs, 0, vocab_size));

@@ -60,6 +60,8 @@ struct AttentionCut {
 
 // A Batch as the device reads it.
 struct BatchPlan {
+  int32_t num_generated = 0;          // rows of generated tokens: the first ones
+  int32_t num_wanted_generated = 0;   // of wanted_rows
   std::vector<int32_t> positions;     // [num_rows]
   std::vector<int32_t> first_write;   // [num_rows + 1]
   std::vector<int32_t> write_slots;   // block * 16 + slot

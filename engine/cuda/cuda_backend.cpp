@@ -16,6 +16,7 @@
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/logit_results.h"
 #include "engine/cuda/memory_plan.h"
+#include "engine/cuda/w4a16.h"
 #include "engine/model/rope_table.h"
 
 namespace assay::cuda {
@@ -35,6 +36,7 @@ struct WorkSpace {
   DeviceBuffer attended;  // [rows, q]
   DeviceBuffer mlp;       // [rows, intermediate_size]
   DeviceBuffer linear;    // of products
+  DeviceBuffer w4;        // of W4A16 kernels, which leave it zero
   DeviceBuffer logits;    // float [rows, vocab_chunk]
   DeviceBuffer partials;  // float [slots, num_heads, head_dim + 2]
   DeviceBuffer cos, sin;  // float [positions, head_dim / 2]
@@ -73,7 +75,8 @@ class CudaBackend final : public Backend {
         stream_(std::move(stream)),
         model_(std::move(model)),
         space_(std::move(space)),
-        info_(std::move(info)) {
+        info_(std::move(info)),
+        num_sms_(num_sms) {
     element_ = model_.form.element;
     cut_.mma = has_mma_attention(element_, config.head_dim);
     cut_.group = static_cast<int32_t>(config.num_heads / config.num_kv_heads);
@@ -106,6 +109,10 @@ class CudaBackend final : public Backend {
     UploadLayout at;
     AnswerLayout answers;
   };
+  struct Rows {
+    int64_t generated = 0;  // the first ones
+    int64_t all = 0;
+  };
 
   Result<std::vector<LogitResult>> checked_forward(const Batch& batch);
   Status begin(Pass& pass);
@@ -116,9 +123,11 @@ class CudaBackend final : public Backend {
   Status read_head(const Pass& pass);
   Result<std::vector<LogitResult>> collect(const Pass& pass);
   Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
-  Status multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
-                  const DeviceBuffer& out, int64_t ld);
-  Workspace linear_space() const { return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr}; }
+  Status multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind, const DeviceBuffer& out,
+                  int64_t ld);
+  Workspace linear_space() const {
+    return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr, space_.w4.data(), num_sms_, true};
+  }
   KvLayer kv_layer(int64_t index) const;
 
   template <class T>
@@ -133,6 +142,7 @@ class CudaBackend final : public Backend {
   CudaModel model_;
   WorkSpace space_;
   BackendInfo info_;
+  int num_sms_;
   Element element_ = Element::bf16;
   AttentionCut cut_;
   Mirror upload_, answers_;
@@ -191,20 +201,20 @@ Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
   const CudaLayer& layer = model_.layers[static_cast<size_t>(index)];
   const bool last = index + 1 == config_.num_layers;
   const int64_t qkv_width = config_.q_width() + 2 * config_.kv_width();
-  int64_t rows = pass.batch.num_rows();
-  ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows));
+  Rows rows{pass.plan.num_generated, pass.batch.num_rows()};
+  ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows.all));
   ASSAY_TRY(multiply(layer.qkv, space_.normed, rows, Epilogue::Kind::store, space_.qkv, qkv_width));
   ASSAY_TRY(turn_and_store(pass, index));
   if (last) {
-    rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
-    if (rows == 0) return ok_status();
-    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass.at.wanted_rows), rows,
+    rows = {pass.plan.num_wanted_generated, static_cast<int64_t>(pass.plan.wanted_rows.size())};
+    if (rows.all == 0) return ok_status();
+    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass.at.wanted_rows), rows.all,
                           config_.hidden_size, space_.picked.as<float>(), stream_.get()));
   }
   const DeviceBuffer& residual = last ? space_.picked : space_.residual;
   ASSAY_TRY(attend_rows(pass, index, last));
   ASSAY_TRY(multiply(layer.o, space_.attended, rows, Epilogue::Kind::add, residual, config_.hidden_size));
-  ASSAY_TRY(normalize(residual, layer.post_attention_norm, rows));
+  ASSAY_TRY(normalize(residual, layer.post_attention_norm, rows.all));
   ASSAY_TRY(
       multiply(layer.gate_up, space_.normed, rows, Epilogue::Kind::swiglu, space_.mlp, config_.intermediate_size));
   return multiply(layer.down, space_.mlp, rows, Epilogue::Kind::add, residual, config_.hidden_size);
@@ -215,9 +225,10 @@ Status CudaBackend::normalize(const DeviceBuffer& x, const DeviceBuffer& weight,
                   static_cast<float>(config_.rms_norm_eps), space_.normed.data(), stream_.get());
 }
 
-Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
+Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind,
                              const DeviceBuffer& out, int64_t ld) {
-  return linear_forward(linear, x.data(), rows, Epilogue{kind, out.data(), ld}, linear_space(), stream_.get());
+  return linear_forward_split(linear, x.data(), rows.generated, rows.all, Epilogue{kind, out.data(), ld},
+                              linear_space(), stream_.get());
 }
 
 KvLayer CudaBackend::kv_layer(int64_t index) const {
@@ -389,6 +400,9 @@ Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& pl
   ASSAY_ASSIGN(space.attended, DeviceBuffer::allocate(plan.attended_bytes, "activations"));
   ASSAY_ASSIGN(space.mlp, DeviceBuffer::allocate(plan.mlp_bytes, "activations"));
   ASSAY_ASSIGN(space.linear, DeviceBuffer::allocate(plan.linear_scratch_bytes, "scratch of products"));
+  ASSAY_ASSIGN(space.w4, DeviceBuffer::allocate(plan.w4_scratch_bytes, "sums of W4A16 products"));
+  if (!space.w4.empty())
+    ASSAY_CUDA(cudaMemsetAsync(space.w4.data(), 0, static_cast<size_t>(space.w4.bytes()), uploader.stream()));
   ASSAY_ASSIGN(space.logits, DeviceBuffer::allocate(plan.logit_bytes, "a chunk of logits"));
   ASSAY_ASSIGN(space.partials, DeviceBuffer::allocate(plan.partial_bytes, "partial sums of attention"));
   const RopeTable angles = make_rope_table(config.rope, config.head_dim, plan.rope_positions);
@@ -415,9 +429,10 @@ std::string describe(const DeviceInfo& device, const CudaModel& model, const Bla
   const std::string products = model.form.element == Element::f32 ? "own float32 products"
                                : blas                             ? fmt::format("cuBLASLt {}", blas->version())
                                                                   : std::string("own bf16 products");
-  return fmt::format("{}, {}, {} attention, {} of {} int4{}", device.name, products, mma ? "tensor-core" : "plain",
-                     model.num_int4, model.num_int4 + model.num_dense,
-                     model.form.expand_int4 ? ", int4 weights expanded" : "");
+  std::string int4 = fmt::format("{} of {} int4", model.num_int4, model.num_products);
+  if (model.num_packed > 0) int4 += fmt::format(", {} with W4A16 kernels for generated tokens", model.num_packed);
+  if (model.num_int4 > 0 && model.form.expand_int4) int4 += ", expanded for given ones";
+  return fmt::format("{}, {}, {} attention, {}", device.name, products, mma ? "tensor-core" : "plain", int4);
 }
 
 // A library that is not there costs speed, not correctness.
@@ -449,12 +464,14 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   ASSAY_ASSIGN(Uploader uploader, Uploader::create());
   ASSAY_ASSIGN(CudaModel model, load_cuda_model(weights, form, uploader));
   wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
+  wish.w4_scratch_bytes = largest_w4_workspace(model, wish.max_batch_tokens, device.num_sms);
+  if (model.num_packed > 0) ASSAY_TRY(w4a16_prepare());
   ASSAY_ASSIGN(const MemoryPlan plan, plan_memory(config, wish));
   ASSAY_ASSIGN(WorkSpace space, allocate_space(config, plan, uploader));
   ASSAY_TRY(uploader.finish());
   ASSAY_ASSIGN(Stream stream, Stream::create());
   std::unique_ptr<Blas> blas = open_blas(form.element);
-  const Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get(), nullptr};
+  Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get()};
   ASSAY_TRY(prepare_products(model, plan, workspace, stream.get()));
   ASSAY_ASSIGN(space.kv, DeviceBuffer::allocate(plan.kv_bytes, "the KV cache"));
 

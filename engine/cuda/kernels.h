@@ -71,6 +71,9 @@ Status finish_product(Element element, const float* sums, const float* bias, int
 Status dequantize_int4(Element element, const Int4Weight& weight, int64_t k, int64_t first_row, int64_t count,
                        void* out, cudaStream_t stream);
 
+// The whole matrix as bf16 [n, k], rows in the checkpoint's order: the bits of dequantize_int4.
+Status dequantize_w4(const W4Weight& weight, void* out, cudaStream_t stream);
+
 // out = x W^T by own kernels: float32 sums over k in ascending order, whatever m is.
 //   x T [m, k], w T [n, k]; kinds store, add and float32 without bias. k is a multiple of 8.
 Status multiply_own(Element element, const void* x, const void* w, int64_t m, int64_t n, int64_t k,

@@ -27,6 +27,7 @@ void plan_activations(const ModelConfig& config, const MemoryWish& wish, MemoryP
   plan.attended_bytes = rows * config.q_width() * element;
   plan.mlp_bytes = rows * config.intermediate_size * element;
   plan.linear_scratch_bytes = wish.linear_scratch_bytes;
+  plan.w4_scratch_bytes = wish.w4_scratch_bytes;
   plan.vocab_chunk = std::min(config.vocab_size, kVocabChunk);
   plan.num_chunks = (config.vocab_size + plan.vocab_chunk - 1) / plan.vocab_chunk;
   plan.logit_bytes = rows * plan.vocab_chunk * 4;
@@ -58,7 +59,7 @@ Status plan_blocks(const MemoryWish& wish, MemoryPlan& plan) {
 
 int64_t MemoryPlan::work_bytes() const {
   return residual_bytes + picked_bytes + normed_bytes + qkv_bytes + attended_bytes + mlp_bytes + linear_scratch_bytes +
-         logit_bytes + partial_bytes + upload_bytes + rope_bytes;
+         w4_scratch_bytes + logit_bytes + partial_bytes + upload_bytes + rope_bytes;
 }
 
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const MemoryWish& wish) {

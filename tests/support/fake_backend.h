@@ -16,7 +16,8 @@
 namespace assay::testing {
 
 // A model made of hashes, in the shape of a two-layer decoder: a layer's key is a hash of what enters it, attention a
-// hash over all keys up to the row's own, in order. One wrong key anywhere changes every later row.
+// hash over all keys up to the row's own, in order. One wrong key anywhere changes every later row, as does a generated
+// token that is computed as a given one.
 struct FakeModel {
   int vocab_size = 40;
 
@@ -26,8 +27,8 @@ struct FakeModel {
     h = (h ^ (h >> 27)) * 0x94D049BB133111EBu;
     return h ^ (h >> 31);
   }
-  static uint64_t first_key(TokenId token, int32_t position) {
-    return mix(uint64_t(uint32_t(token)) + 7, uint64_t(position));
+  static uint64_t first_key(TokenId token, int32_t position, bool generated) {
+    return mix(uint64_t(uint32_t(token)) + 7 + (generated ? 1000003 : 0), uint64_t(position));
   }
   static uint64_t second_key(uint64_t attended, int32_t position) { return mix(attended, uint64_t(position) + 99); }
 
@@ -38,13 +39,13 @@ struct FakeModel {
     return row;
   }
 
-  // The logits after each token of a sequence, straight from its tokens.
-  std::vector<std::vector<float>> rows(const Tokens& tokens) const {
+  // The logits after each token of a sequence, straight from its tokens; those from num_given on are generated.
+  std::vector<std::vector<float>> rows(const Tokens& tokens, size_t num_given) const {
     std::vector<std::vector<float>> rows;
     uint64_t first = 0, second = 0;
     for (size_t i = 0; i < tokens.size(); ++i) {
       const auto position = static_cast<int32_t>(i);
-      first = mix(first, first_key(tokens[i], position));
+      first = mix(first, first_key(tokens[i], position, i >= num_given));
       second = mix(second, second_key(first, position));
       rows.push_back(logits(second));
     }
@@ -114,9 +115,11 @@ class FakeBackend final : public Backend {
       }
     }
     std::vector<uint64_t> states(batch.tokens.size());
-    write(batch, 0, [&](size_t row, int32_t position) { return FakeModel::first_key(batch.tokens[row], position); });
+    write(batch, 0, [&](size_t row, int32_t position, bool generated) {
+      return FakeModel::first_key(batch.tokens[row], position, generated);
+    });
     attend(batch, 0, states);
-    write(batch, 1, [&](size_t row, int32_t position) { return FakeModel::second_key(states[row], position); });
+    write(batch, 1, [&](size_t row, int32_t position, bool) { return FakeModel::second_key(states[row], position); });
     attend(batch, 1, states);
     std::vector<LogitResult> results;
     for (const LogitRequest& request : batch.logits) {
@@ -143,7 +146,7 @@ class FakeBackend final : public Backend {
   void write(const Batch& batch, size_t layer, Key&& key) {
     std::vector<uint64_t> keys(batch.tokens.size());
     each_row(batch, [&](size_t row, int32_t position, const BatchSegment& segment) {
-      keys[row] = key(row, position);
+      keys[row] = key(row, position, segment.generated);
       keys_[layer][slot_of(segment, position)] = keys[row];
     });
     for (const KvExtraWrite& extra : batch.extra_writes)
@@ -160,8 +163,8 @@ class FakeBackend final : public Backend {
 
   void spoil(const Batch& batch) {
     for (const KvCopy& copy : batch.copies) keys_[0][at(copy.to, 0)] = 1;
-    write(batch, 0, [](size_t, int32_t) { return uint64_t{2}; });
-    write(batch, 1, [](size_t, int32_t) { return uint64_t{3}; });
+    write(batch, 0, [](size_t, int32_t, bool) { return uint64_t{2}; });
+    write(batch, 1, [](size_t, int32_t, bool) { return uint64_t{3}; });
   }
 
   void check(const Batch& batch) {
@@ -179,7 +182,10 @@ class FakeBackend final : public Backend {
 
   void check_segments(const Batch& batch) {
     int32_t next_row = 0;
+    bool generated = true;
     for (const BatchSegment& segment : batch.segments) {
+      REQUIRE((generated || !segment.generated));  // generated ones come first
+      generated = segment.generated;
       REQUIRE(segment.first_row == next_row);
       REQUIRE(segment.num_tokens > 0);
       REQUIRE(segment.first_position >= 0);

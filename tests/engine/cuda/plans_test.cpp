@@ -205,6 +205,16 @@ TEST_CASE("a batch's positions, writes and tables are where the device looks for
   CHECK(plan.wanted.narrow[1].table_offset == 2);
 }
 
+TEST_CASE("generated rows and those of them whose logits are wanted are counted") {
+  Batch batch = batch_of({{9, 1}, {30, 4}, {0, 20}});
+  batch.segments[0].generated = batch.segments[1].generated = true;
+  batch.logits = {{0, {}, 0, false}, {4, {}, 0, false}, {5, {}, 0, false}};
+  const BatchPlan plan = plan_batch(batch, cut_of(4, 2), 300, 50, 32);
+  CHECK(plan.num_generated == 5);
+  CHECK(plan.num_wanted_generated == 2);
+  CHECK(plan_batch(batch_of({{0, 20}}), cut_of(4, 2), 300, 50, 32).num_generated == 0);
+}
+
 TEST_CASE("the upload holds every piece at its aligned place") {
   Batch batch = batch_of({{0, 20}, {300, 70}});
   batch.logits = {{4, {1, 2}, 3, false}};

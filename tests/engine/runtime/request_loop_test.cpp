@@ -85,7 +85,7 @@ struct Rig {
 Answer expected_answer(const LoglikelihoodRequest& request) {
   Tokens tokens = *request.context;
   tokens.insert(tokens.end(), request.continuation.begin(), request.continuation.end());
-  const auto rows = FakeModel{kVocab}.rows(tokens);
+  const auto rows = FakeModel{kVocab}.rows(tokens, tokens.size());
   Answer answer;
   Loglikelihood& out = answer.loglikelihoods.emplace_back();
   out.is_greedy = true;
@@ -108,7 +108,7 @@ Completion expected_completion(const GenerateRequest& request, int sample_index,
   Tokens history = *request.prompt;
   const auto num_prompt = static_cast<int32_t>(history.size());
   for (;;) {
-    const std::vector<float> row = FakeModel{kVocab}.rows(history).back();
+    const std::vector<float> row = FakeModel{kVocab}.rows(history, request.prompt->size()).back();
     const bool early = static_cast<int>(out.tokens.size()) < request.sampling.min_tokens;
     const SampledToken sampled =
         sample_token(row, request.sampling, sample_index, history, num_prompt, early ? Tokens{kEos} : Tokens{});
