@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <new>
 #include <utility>
@@ -22,7 +23,11 @@
 namespace assay::cuda {
 namespace {
 
-constexpr int64_t kDefaultBatchTokens = 2048;  // long enough for products to run at the device's rate
+// Steps long enough that what a step costs whatever its length (dequantizing int4 weights, launches) is a few percent;
+// shorter ones where the work space would take too large a share of the memory beside the weights.
+constexpr int64_t kBatchTokens[] = {8192, 4096, 2048};
+constexpr int64_t kWorkShare = 8;
+constexpr int kMaxInFlight = 2;
 constexpr int32_t kDefaultSequences = 256;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
@@ -67,12 +72,13 @@ struct AnswerLayout {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const ModelConfig& config, MemoryPlan plan, std::unique_ptr<Blas> blas, Stream stream, CudaModel model,
-              WorkSpace space, BackendInfo info, int num_sms)
+  CudaBackend(const ModelConfig& config, MemoryPlan plan, std::unique_ptr<Blas> blas, Stream stream, Stream copies,
+              CudaModel model, WorkSpace space, BackendInfo info, int num_sms)
       : config_(config),
         plan_(plan),
         blas_(std::move(blas)),
         stream_(std::move(stream)),
+        copies_(std::move(copies)),
         model_(std::move(model)),
         space_(std::move(space)),
         info_(std::move(info)),
@@ -93,35 +99,59 @@ class CudaBackend final : public Backend {
   const BackendInfo& info() const override { return info_; }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
+    ASSAY_TRY(submit(batch));
+    return collect();
+  }
+
+  Status submit(const Batch& batch) override {
     try {
-      return checked_forward(batch);
+      return checked_submit(batch);
     } catch (const std::bad_alloc&) {
-      return out_of_memory(
-          fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+      return no_memory(batch);
+    }
+  }
+
+  Result<std::vector<LogitResult>> collect() override {
+    ASSAY_CHECK_LT(0, num_in_flight_);
+    Pass& pass = passes_[static_cast<size_t>((next_pass_ + kMaxInFlight - num_in_flight_--) % kMaxInFlight)];
+    try {
+      return checked_collect(pass);
+    } catch (const std::bad_alloc&) {
+      return no_memory(*pass.batch);
     }
   }
 
  private:
-  // A batch on its way, and the device addresses of its bookkeeping.
+  // A batch on its way, its bookkeeping and its answers. Batches share everything else: they run one after the other.
   struct Pass {
-    const Batch& batch;
+    const Batch* batch = nullptr;
     BatchPlan plan;
     UploadLayout at;
     AnswerLayout answers;
+    Mirror upload, results;
+    DeviceBuffer kept;  // float [rows, vocab_size]: whole rows that were asked for
+    Event done;         // results lie on the host
   };
   struct Rows {
     int64_t generated = 0;  // the first ones
     int64_t all = 0;
   };
 
-  Result<std::vector<LogitResult>> checked_forward(const Batch& batch);
+  static Status no_memory(const Batch& batch) {
+    return out_of_memory(
+        fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+  }
+  Status checked_submit(const Batch& batch);
   Status begin(Pass& pass);
+  Status run(const Pass& pass);
+  Status take_answers(const Pass& pass);
   Status run_layers(const Pass& pass);
   Status run_layer(const Pass& pass, int64_t index);
   Status turn_and_store(const Pass& pass, int64_t index);
   Status attend_rows(const Pass& pass, int64_t index, bool wanted_only);
   Status read_head(const Pass& pass);
-  Result<std::vector<LogitResult>> collect(const Pass& pass);
+  Status copy_kept_rows(const Pass& pass, std::vector<LogitResult>& results);
+  Result<std::vector<LogitResult>> checked_collect(const Pass& pass);
   Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
   Status multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind, const DeviceBuffer& out,
                   int64_t ld);
@@ -131,41 +161,54 @@ class CudaBackend final : public Backend {
   KvLayer kv_layer(int64_t index) const;
 
   template <class T>
-  const T* uploaded(int64_t offset) const {
-    return reinterpret_cast<const T*>(upload_.device.as<std::byte>() + offset);
+  static const T* uploaded(const Pass& pass, int64_t offset) {
+    return reinterpret_cast<const T*>(pass.upload.device.as<std::byte>() + offset);
   }
 
   ModelConfig config_;
   MemoryPlan plan_;
   std::unique_ptr<Blas> blas_;
-  Stream stream_;
+  Stream stream_, copies_;
   CudaModel model_;
   WorkSpace space_;
   BackendInfo info_;
   int num_sms_;
   Element element_ = Element::bf16;
   AttentionCut cut_;
-  Mirror upload_, answers_;
-  DeviceBuffer kept_;  // float [rows, vocab_size]: whole rows that were asked for
+  std::array<Pass, kMaxInFlight> passes_;
+  int next_pass_ = 0, num_in_flight_ = 0;
 };
 
-Result<std::vector<LogitResult>> CudaBackend::checked_forward(const Batch& batch) {
+Status CudaBackend::checked_submit(const Batch& batch) {
   ASSAY_CHECK_LE(batch.num_rows(), info_.max_batch_tokens);
-  if (batch.num_rows() == 0) return std::vector<LogitResult>();
-  Pass pass{batch, plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop), {}, {}};
+  ASSAY_CHECK_LT(num_in_flight_, kMaxInFlight);
+  Pass& pass = passes_[static_cast<size_t>(next_pass_)];
+  pass.batch = &batch;
+  pass.plan = plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop);
   for (const int32_t position : pass.plan.positions) ASSAY_CHECK_LT(position, plan_.rope_positions);
   ASSAY_TRY(begin(pass));
-  ASSAY_TRY(run_layers(pass));
-  if (!batch.logits.empty()) ASSAY_TRY(read_head(pass));
-  return collect(pass);
+  ASSAY_TRY(run(pass));
+  next_pass_ = (next_pass_ + 1) % kMaxInFlight;
+  ++num_in_flight_;
+  return ok_status();
+}
+
+Status CudaBackend::run(const Pass& pass) {
+  if (pass.batch->num_rows() > 0) ASSAY_TRY(run_layers(pass));
+  if (!pass.batch->logits.empty()) ASSAY_TRY(read_head(pass));
+  ASSAY_TRY(take_answers(pass));
+  return pass.done.record(stream_);
 }
 
 // Memory for what this batch wishes, and its bookkeeping in one copy.
 Status CudaBackend::begin(Pass& pass) {
-  pass.at = lay_out(pass.batch, pass.plan);
-  ASSAY_TRY(upload_.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
+  pass.at = lay_out(*pass.batch, pass.plan);
+  if (pass.done.get() == nullptr) {
+    ASSAY_ASSIGN(pass.done, Event::create());
+  }
+  ASSAY_TRY(pass.upload.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
   const auto rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
-  AnswerLayout& answers = pass.answers;
+  AnswerLayout& answers = pass.answers = {};
   const auto place = [&](int64_t& at, int64_t bytes) {
     at = answers.bytes;
     answers.bytes += (bytes + 15) / 16 * 16;
@@ -173,25 +216,25 @@ Status CudaBackend::begin(Pass& pass) {
   place(answers.stats, rows * plan_.num_chunks * static_cast<int64_t>(sizeof(ChunkStats)));
   place(answers.target_logits, static_cast<int64_t>(pass.plan.targets.size() * sizeof(float)));
   place(answers.top, rows * plan_.num_chunks * pass.plan.max_top * static_cast<int64_t>(sizeof(TopEntry)));
-  ASSAY_TRY(answers_.reserve(answers.bytes, "a batch's answers"));
+  ASSAY_TRY(pass.results.reserve(answers.bytes, "a batch's answers"));
   const int64_t kept_bytes = int64_t{pass.plan.num_kept} * config_.vocab_size * 4;
-  if (kept_bytes > kept_.bytes()) {
-    kept_ = DeviceBuffer();
-    ASSAY_ASSIGN(kept_, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
+  if (kept_bytes > pass.kept.bytes()) {
+    pass.kept = DeviceBuffer();
+    ASSAY_ASSIGN(pass.kept, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
   }
-  write_upload(pass.batch, pass.plan, pass.at, upload_.host.as<std::byte>());
-  ASSAY_CUDA(cudaMemcpyAsync(upload_.device.data(), upload_.host.as<std::byte>(), static_cast<size_t>(pass.at.bytes),
-                             cudaMemcpyHostToDevice, stream_.get()));
+  write_upload(*pass.batch, pass.plan, pass.at, pass.upload.host.as<std::byte>());
+  ASSAY_CUDA(cudaMemcpyAsync(pass.upload.device.data(), pass.upload.host.as<std::byte>(),
+                             static_cast<size_t>(pass.at.bytes), cudaMemcpyHostToDevice, stream_.get()));
   return ok_status();
 }
 
 // The forward pass in reading order. In the last layer only rows that want logits go on after their keys are stored.
 Status CudaBackend::run_layers(const Pass& pass) {
-  const Batch& batch = pass.batch;
+  const Batch& batch = *pass.batch;
   ASSAY_TRY(copy_kv_blocks(element_, kv_layer(0), config_.num_layers, plan_.kv_bytes / config_.num_layers,
-                           uploaded<int32_t>(pass.at.copies), static_cast<int64_t>(batch.copies.size()),
+                           uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(batch.copies.size()),
                            stream_.get()));
-  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass.at.tokens), batch.num_rows(),
+  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), batch.num_rows(),
                   config_.hidden_size, space_.residual.as<float>(), stream_.get()));
   for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
   return ok_status();
@@ -201,14 +244,14 @@ Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
   const CudaLayer& layer = model_.layers[static_cast<size_t>(index)];
   const bool last = index + 1 == config_.num_layers;
   const int64_t qkv_width = config_.q_width() + 2 * config_.kv_width();
-  Rows rows{pass.plan.num_generated, pass.batch.num_rows()};
+  Rows rows{pass.plan.num_generated, pass.batch->num_rows()};
   ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows.all));
   ASSAY_TRY(multiply(layer.qkv, space_.normed, rows, Epilogue::Kind::store, space_.qkv, qkv_width));
   ASSAY_TRY(turn_and_store(pass, index));
   if (last) {
     rows = {pass.plan.num_wanted_generated, static_cast<int64_t>(pass.plan.wanted_rows.size())};
     if (rows.all == 0) return ok_status();
-    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass.at.wanted_rows), rows.all,
+    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass, pass.at.wanted_rows), rows.all,
                           config_.hidden_size, space_.picked.as<float>(), stream_.get()));
   }
   const DeviceBuffer& residual = last ? space_.picked : space_.residual;
@@ -240,13 +283,13 @@ Status CudaBackend::turn_and_store(const Pass& pass, int64_t index) {
   RopeKvWrite work;
   work.qkv = space_.qkv.data();
   work.ld = config_.q_width() + 2 * config_.kv_width();
-  work.rows = pass.batch.num_rows();
+  work.rows = pass.batch->num_rows();
   work.num_heads = static_cast<int32_t>(config_.num_heads);
-  work.positions = uploaded<int32_t>(pass.at.positions);
+  work.positions = uploaded<int32_t>(pass, pass.at.positions);
   work.cos = space_.cos.as<float>();
   work.sin = space_.sin.as<float>();
-  work.first_write = uploaded<int32_t>(pass.at.first_write);
-  work.write_slots = uploaded<int32_t>(pass.at.write_slots);
+  work.first_write = uploaded<int32_t>(pass, pass.at.first_write);
+  work.write_slots = uploaded<int32_t>(pass, pass.at.write_slots);
   work.cache = kv_layer(index);
   return rope_kv_write(element_, work, stream_.get());
 }
@@ -263,18 +306,18 @@ Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_onl
   work.num_heads = static_cast<int32_t>(config_.num_heads);
   work.window = cut_.window;
   work.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
-  work.block_tables = uploaded<int32_t>(pass.at.block_tables);
+  work.block_tables = uploaded<int32_t>(pass, pass.at.block_tables);
   work.partials = space_.partials.as<float>();
   const auto launch = [&](AttentionShape shape, const std::vector<AttentionItem>& items, int64_t offset) {
     work.shape = shape;
-    work.items = uploaded<AttentionItem>(offset);
+    work.items = uploaded<AttentionItem>(pass, offset);
     work.num_items = static_cast<int32_t>(items.size());
     return attend(element_, work, stream_.get());
   };
   ASSAY_TRY(launch(AttentionShape::wide, plan.wide, at.wide));
   ASSAY_TRY(launch(AttentionShape::narrow, plan.narrow, at.narrow));
   ASSAY_TRY(launch(AttentionShape::simple, plan.simple, at.simple));
-  return combine_attention(element_, work.partials, uploaded<CombineItem>(at.combines),
+  return combine_attention(element_, work.partials, uploaded<CombineItem>(pass, at.combines),
                            static_cast<int64_t>(plan.combines.size()), work.num_heads, work.cache.head_dim, work.out,
                            work.out_ld, stream_.get());
 }
@@ -287,16 +330,16 @@ Status CudaBackend::read_head(const Pass& pass) {
   work.ld = plan_.vocab_chunk;
   work.rows = static_cast<int64_t>(plan.wanted_rows.size());
   work.num_chunks = static_cast<int32_t>(plan_.num_chunks);
-  auto* answers = answers_.device.as<std::byte>();
+  auto* answers = pass.results.device.as<std::byte>();
   work.stats = reinterpret_cast<ChunkStats*>(answers + pass.answers.stats);
   work.target_logits = reinterpret_cast<float*>(answers + pass.answers.target_logits);
   work.top = reinterpret_cast<TopEntry*>(answers + pass.answers.top);
-  work.first_target = uploaded<int32_t>(pass.at.first_target);
-  work.targets = uploaded<int32_t>(pass.at.targets);
-  work.num_top = uploaded<int32_t>(pass.at.num_top);
+  work.first_target = uploaded<int32_t>(pass, pass.at.first_target);
+  work.targets = uploaded<int32_t>(pass, pass.at.targets);
+  work.num_top = uploaded<int32_t>(pass, pass.at.num_top);
   work.max_top = plan.max_top;
-  work.kept_row = uploaded<int32_t>(pass.at.kept_row);
-  work.kept = kept_.as<float>();
+  work.kept_row = uploaded<int32_t>(pass, pass.at.kept_row);
+  work.kept = pass.kept.as<float>();
   work.vocab_size = config_.vocab_size;
   ASSAY_TRY(normalize(space_.picked, model_.final_norm, work.rows));
   for (int32_t chunk = 0; chunk < work.num_chunks; ++chunk) {
@@ -318,24 +361,33 @@ std::vector<T> read(const PinnedBuffer& buffer, int64_t offset, size_t count) {
   return std::vector<T>(from, from + count);
 }
 
-// Waits for the device and turns what it read into answers.
-Result<std::vector<LogitResult>> CudaBackend::collect(const Pass& pass) {
-  const BatchPlan& plan = pass.plan;
-  const size_t rows = plan.wanted_rows.size();
-  std::vector<LogitResult> results(rows);
-  if (pass.answers.bytes > 0) {
-    ASSAY_CUDA(cudaMemcpyAsync(answers_.host.as<std::byte>(), answers_.device.data(),
-                               static_cast<size_t>(pass.answers.bytes), cudaMemcpyDeviceToHost, stream_.get()));
-  }
+Status CudaBackend::take_answers(const Pass& pass) {
+  if (pass.answers.bytes == 0) return ok_status();
+  return check(cudaMemcpyAsync(pass.results.host.as<std::byte>(), pass.results.device.data(),
+                               static_cast<size_t>(pass.answers.bytes), cudaMemcpyDeviceToHost, stream_.get()),
+               "copying answers");
+}
+
+// On a stream of their own: the next batch may be running.
+Status CudaBackend::copy_kept_rows(const Pass& pass, std::vector<LogitResult>& results) {
   const auto vocab = static_cast<size_t>(config_.vocab_size);
-  for (size_t row = 0; row < rows; ++row) {
-    if (plan.kept_row[row] < 0) continue;
+  for (size_t row = 0; row < results.size(); ++row) {
+    if (pass.plan.kept_row[row] < 0) continue;
     results[row].logits.resize(vocab);
     ASSAY_CUDA(cudaMemcpyAsync(results[row].logits.data(),
-                               kept_.as<float>() + static_cast<size_t>(plan.kept_row[row]) * vocab,
-                               vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_.get()));
+                               pass.kept.as<float>() + static_cast<size_t>(pass.plan.kept_row[row]) * vocab,
+                               vocab * sizeof(float), cudaMemcpyDeviceToHost, copies_.get()));
   }
-  ASSAY_TRY(stream_.synchronize());
+  return copies_.synchronize();
+}
+
+// Waits for the device and turns what it read into answers.
+Result<std::vector<LogitResult>> CudaBackend::checked_collect(const Pass& pass) {
+  const BatchPlan& plan = pass.plan;
+  const size_t rows = plan.wanted_rows.size();
+  ASSAY_TRY(pass.done.synchronize());
+  std::vector<LogitResult> results(rows);
+  if (plan.num_kept > 0) ASSAY_TRY(copy_kept_rows(pass, results));
 
   LogitReadings readings;
   readings.vocab_size = config_.vocab_size;
@@ -343,17 +395,17 @@ Result<std::vector<LogitResult>> CudaBackend::collect(const Pass& pass) {
   readings.num_chunks = static_cast<int32_t>(plan_.num_chunks);
   readings.max_top = plan.max_top;
   const size_t chunks = rows * static_cast<size_t>(plan_.num_chunks);
-  readings.stats = read<ChunkStats>(answers_.host, pass.answers.stats, chunks);
-  readings.target_logits = read<float>(answers_.host, pass.answers.target_logits, plan.targets.size());
-  readings.top = read<TopEntry>(answers_.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
+  readings.stats = read<ChunkStats>(pass.results.host, pass.answers.stats, chunks);
+  readings.target_logits = read<float>(pass.results.host, pass.answers.target_logits, plan.targets.size());
+  readings.top = read<TopEntry>(pass.results.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
   for (size_t row = 0; row < rows; ++row) {
-    const LogitRequest& request = pass.batch.logits[row];
+    const LogitRequest& request = pass.batch->logits[row];
     if (answer_request(request, readings, row, static_cast<size_t>(plan.first_target[row]), results[row])) continue;
     const auto at = static_cast<size_t>(request.row);
     return internal_error(
         fmt::format("batch row {} (token {} at position {}): its logits are not finite; check the checkpoint, or run "
                     "with float32",
-                    request.row, pass.batch.tokens[at], plan.positions[at]));
+                    request.row, pass.batch->tokens[at], plan.positions[at]));
   }
   return results;
 }
@@ -411,6 +463,21 @@ Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& pl
   return space;
 }
 
+// The longest steps whose work space leaves most of the memory to the KV cache, or those that were asked for.
+Result<MemoryPlan> plan_steps(const ModelConfig& config, const BackendOptions& options, const CudaModel& model,
+                              int num_sms, MemoryWish wish) {
+  for (const int64_t tokens : kBatchTokens) {
+    const bool asked = options.max_batch_tokens > 0;
+    wish.max_batch_tokens = asked ? options.max_batch_tokens : tokens;
+    wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
+    wish.w4_scratch_bytes = largest_w4_workspace(model, wish.max_batch_tokens, num_sms);
+    auto plan = plan_memory(config, wish);
+    if (asked || tokens == std::end(kBatchTokens)[-1]) return plan;
+    if (plan.ok() && plan->work_bytes() <= (wish.free_bytes - wish.weight_bytes) / kWorkShare) return plan;
+  }
+  return internal_error("no step size was tried");
+}
+
 // The library fixes its algorithms while there is memory to try them in.
 Status prepare_products(const CudaModel& model, const MemoryPlan& plan, const Workspace& workspace,
                         cudaStream_t stream) {
@@ -456,20 +523,19 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   wish.free_bytes = device.free_bytes;
   wish.weight_bytes = model_bytes(weights, form);
   wish.element_bytes = element_bytes(form.element);
-  wish.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kDefaultBatchTokens;
+  wish.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kBatchTokens[2];
   wish.kv_bytes = options.kv_bytes;
   wish.max_model_len = options.max_model_len;
   ASSAY_TRY(plan_memory(config, wish));  // says before anything is loaded that it cannot fit
 
   ASSAY_ASSIGN(Uploader uploader, Uploader::create());
   ASSAY_ASSIGN(CudaModel model, load_cuda_model(weights, form, uploader));
-  wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
-  wish.w4_scratch_bytes = largest_w4_workspace(model, wish.max_batch_tokens, device.num_sms);
   if (model.num_packed > 0) ASSAY_TRY(w4a16_prepare());
-  ASSAY_ASSIGN(const MemoryPlan plan, plan_memory(config, wish));
+  ASSAY_ASSIGN(const MemoryPlan plan, plan_steps(config, options, model, device.num_sms, wish));
   ASSAY_ASSIGN(WorkSpace space, allocate_space(config, plan, uploader));
   ASSAY_TRY(uploader.finish());
   ASSAY_ASSIGN(Stream stream, Stream::create());
+  ASSAY_ASSIGN(Stream copies, Stream::create());
   std::unique_ptr<Blas> blas = open_blas(form.element);
   Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get()};
   ASSAY_TRY(prepare_products(model, plan, workspace, stream.get()));
@@ -483,9 +549,10 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   info.kv_bytes = plan.kv_bytes;
   info.max_batch_tokens = static_cast<int32_t>(plan.rows);
   info.max_sequences = kDefaultSequences;
+  info.max_in_flight = kMaxInFlight;
   return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(config, plan, std::move(blas), std::move(stream),
-                                                                std::move(model), std::move(space), std::move(info),
-                                                                device.num_sms));
+                                                                std::move(copies), std::move(model), std::move(space),
+                                                                std::move(info), device.num_sms));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -78,7 +79,8 @@ struct FakeBackendOptions {
   int32_t max_sequences = 16;
   int32_t rows_that_fit =
       std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
-  int failing_call = -1;                    // this call of forward is an internal error
+  int failing_call = -1;                    // this batch is an internal error
+  int max_in_flight = 1;                    // more: batches run when they are collected, errors of running come then
 };
 
 // FakeModel behind the Backend seam, reading and writing "keys" through block tables, copies and extra writes exactly
@@ -91,6 +93,7 @@ class FakeBackend final : public Backend {
     info_.num_kv_blocks = options.num_kv_blocks;
     info_.max_batch_tokens = options.max_batch_tokens;
     info_.max_sequences = options.max_sequences;
+    info_.max_in_flight = options.max_in_flight;
     const auto slots = static_cast<size_t>(options.num_kv_blocks) * kKvBlockTokens;
     for (auto& layer : keys_) {
       layer.resize(slots);
@@ -100,15 +103,47 @@ class FakeBackend final : public Backend {
 
   const BackendInfo& info() const override { return info_; }
   const std::vector<Batch>& batches() const { return batches_; }
+  int most_in_flight() const { return most_in_flight_; }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
+    ASSAY_TRY(submit(batch));
+    return collect();
+  }
+
+  Status submit(const Batch& batch) override {
     batches_.push_back(batch);
     check(batch);
-    if (int(batches_.size()) - 1 == options_.failing_call) return internal_error("logits of row 0 are not finite");
     if (batch.num_rows() > options_.rows_that_fit) {
-      spoil(batch);
+      if (submitted_.empty()) spoil(batch);
       return out_of_memory("scratch: no memory");
     }
+    if (options_.max_in_flight == 1 && fails(int(batches_.size()) - 1)) return failure();
+    submitted_.push_back({&batch, batches_.back(), int(batches_.size()) - 1});
+    most_in_flight_ = std::max(most_in_flight_, int(submitted_.size()));
+    REQUIRE(int(submitted_.size()) <= options_.max_in_flight);
+    return ok_status();
+  }
+
+  Result<std::vector<LogitResult>> collect() override {
+    REQUIRE_FALSE(submitted_.empty());
+    const Submitted next = std::move(submitted_.front());
+    submitted_.pop_front();
+    REQUIRE(next.batch->tokens == next.copy.tokens);  // it is still there, and as it was
+    if (fails(next.call)) return failure();
+    return run(next.copy);
+  }
+
+ private:
+  struct Submitted {
+    const Batch* batch = nullptr;
+    Batch copy;
+    int call = 0;
+  };
+
+  bool fails(int call) const { return call == options_.failing_call; }
+  static Status failure() { return internal_error("logits of row 0 are not finite"); }
+
+  std::vector<LogitResult> run(const Batch& batch) {
     for (const KvCopy& copy : batch.copies) {
       for (auto& layer : keys_) {
         for (int32_t slot = 0; slot < copy.num_tokens; ++slot) layer[at(copy.to, slot)] = layer[at(copy.from, slot)];
@@ -128,7 +163,6 @@ class FakeBackend final : public Backend {
     return results;
   }
 
- private:
   static size_t at(KvBlockId block, int32_t slot) { return size_t(block) * kKvBlockTokens + size_t(slot); }
   static size_t slot_of(const BatchSegment& segment, int32_t position) {
     return at(segment.block_table[size_t(position / kKvBlockTokens)], position % kKvBlockTokens);
@@ -220,6 +254,8 @@ class FakeBackend final : public Backend {
   BackendInfo info_;
   std::vector<uint64_t> keys_[2];  // by layer: [num_kv_blocks * kKvBlockTokens]
   std::vector<Batch> batches_;
+  std::deque<Submitted> submitted_;
+  int most_in_flight_ = 0;
 };
 
 }  // namespace assay::testing
