@@ -13,6 +13,7 @@
 #include "engine/cuda/batch_plan.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/cuda_model.h"
+#include "engine/cuda/decode_graphs.h"
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/logit_results.h"
@@ -28,7 +29,8 @@ namespace {
 constexpr int64_t kBatchTokens[] = {8192, 4096, 2048};
 constexpr int64_t kWorkShare = 8;
 constexpr int kMaxInFlight = 2;
-constexpr int32_t kDefaultSequences = 256;
+constexpr int32_t kDefaultSequences = kMostDecodeRows;
+constexpr int64_t kLeastAnswerBytes = int64_t{1} << 20;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
 
@@ -42,7 +44,7 @@ struct WorkSpace {
   DeviceBuffer mlp;       // [rows, intermediate_size]
   DeviceBuffer linear;    // of products
   DeviceBuffer w4;        // of W4A16 kernels, which leave it zero
-  DeviceBuffer logits;    // float [rows, vocab_chunk]
+  DeviceBuffer logits;    // float [logit_rows, vocab_size]
   DeviceBuffer partials;  // float [slots, num_heads, head_dim + 2]
   DeviceBuffer cos, sin;  // float [positions, head_dim / 2]
   DeviceBuffer kv;        // [layer, block, KV head, keys and values, 16, head_dim]
@@ -97,6 +99,7 @@ class CudaBackend final : public Backend {
   }
 
   const BackendInfo& info() const override { return info_; }
+  int64_t num_replayed_steps() const { return graphs_.num_replayed(); }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
     ASSAY_TRY(submit(batch));
@@ -144,6 +147,7 @@ class CudaBackend final : public Backend {
   Status checked_submit(const Batch& batch);
   Status begin(Pass& pass);
   Status run(const Pass& pass);
+  Status run_decode(const DecodeClass& which, const Pass& pass);
   Status take_answers(const Pass& pass);
   Status run_layers(const Pass& pass);
   Status run_layer(const Pass& pass, int64_t index);
@@ -176,33 +180,45 @@ class CudaBackend final : public Backend {
   Element element_ = Element::bf16;
   AttentionCut cut_;
   std::array<Pass, kMaxInFlight> passes_;
+  DecodeGraphs graphs_;
+  std::pair<const void*, const void*> graph_addresses_;
   int next_pass_ = 0, num_in_flight_ = 0;
 };
 
 Status CudaBackend::checked_submit(const Batch& batch) {
   ASSAY_CHECK_LE(batch.num_rows(), info_.max_batch_tokens);
   ASSAY_CHECK_LT(num_in_flight_, kMaxInFlight);
+  if (num_in_flight_ == 0) next_pass_ = 0;  // where graphs are recorded
   Pass& pass = passes_[static_cast<size_t>(next_pass_)];
   pass.batch = &batch;
   pass.plan = plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop);
   for (const int32_t position : pass.plan.positions) ASSAY_CHECK_LT(position, plan_.rope_positions);
+  const auto which = &pass == &passes_.front() ? decode_class(batch, pass.plan) : std::nullopt;
+  if (which) pad_to_class(*which, pass.plan);
   ASSAY_TRY(begin(pass));
-  ASSAY_TRY(run(pass));
+  ASSAY_TRY(which ? run_decode(*which, pass) : run(pass));
+  ASSAY_TRY(pass.done.record(stream_));
   next_pass_ = (next_pass_ + 1) % kMaxInFlight;
   ++num_in_flight_;
   return ok_status();
 }
 
 Status CudaBackend::run(const Pass& pass) {
-  if (pass.batch->num_rows() > 0) ASSAY_TRY(run_layers(pass));
-  if (!pass.batch->logits.empty()) ASSAY_TRY(read_head(pass));
-  ASSAY_TRY(take_answers(pass));
-  return pass.done.record(stream_);
+  if (pass.plan.num_rows() > 0) ASSAY_TRY(run_layers(pass));
+  if (!pass.plan.wanted_rows.empty()) ASSAY_TRY(read_head(pass));
+  return take_answers(pass);
+}
+
+// Steps of a class differ in what they upload only.
+Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
+  const std::pair<const void*, const void*> addresses = {pass.upload.device.data(), pass.results.device.data()};
+  if (std::exchange(graph_addresses_, addresses) != addresses) graphs_.clear();
+  return graphs_.run(which, stream_.get(), [&] { return run(pass); });
 }
 
 // Memory for what this batch wishes, and its bookkeeping in one copy.
 Status CudaBackend::begin(Pass& pass) {
-  pass.at = lay_out(*pass.batch, pass.plan);
+  pass.at = lay_out(pass.plan);
   if (pass.done.get() == nullptr) {
     ASSAY_ASSIGN(pass.done, Event::create());
   }
@@ -216,13 +232,13 @@ Status CudaBackend::begin(Pass& pass) {
   place(answers.stats, rows * plan_.num_chunks * static_cast<int64_t>(sizeof(ChunkStats)));
   place(answers.target_logits, static_cast<int64_t>(pass.plan.targets.size() * sizeof(float)));
   place(answers.top, rows * plan_.num_chunks * pass.plan.max_top * static_cast<int64_t>(sizeof(TopEntry)));
-  ASSAY_TRY(pass.results.reserve(answers.bytes, "a batch's answers"));
+  ASSAY_TRY(pass.results.reserve(std::max(answers.bytes, kLeastAnswerBytes), "a batch's answers"));
   const int64_t kept_bytes = int64_t{pass.plan.num_kept} * config_.vocab_size * 4;
   if (kept_bytes > pass.kept.bytes()) {
     pass.kept = DeviceBuffer();
     ASSAY_ASSIGN(pass.kept, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
   }
-  write_upload(*pass.batch, pass.plan, pass.at, pass.upload.host.as<std::byte>());
+  write_upload(pass.plan, pass.at, pass.upload.host.as<std::byte>());
   ASSAY_CUDA(cudaMemcpyAsync(pass.upload.device.data(), pass.upload.host.as<std::byte>(),
                              static_cast<size_t>(pass.at.bytes), cudaMemcpyHostToDevice, stream_.get()));
   return ok_status();
@@ -230,11 +246,10 @@ Status CudaBackend::begin(Pass& pass) {
 
 // The forward pass in reading order. In the last layer only rows that want logits go on after their keys are stored.
 Status CudaBackend::run_layers(const Pass& pass) {
-  const Batch& batch = *pass.batch;
   ASSAY_TRY(copy_kv_blocks(element_, kv_layer(0), config_.num_layers, plan_.kv_bytes / config_.num_layers,
-                           uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(batch.copies.size()),
+                           uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(pass.plan.copies.size() / 3),
                            stream_.get()));
-  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), batch.num_rows(),
+  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), pass.plan.num_rows(),
                   config_.hidden_size, space_.residual.as<float>(), stream_.get()));
   for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
   return ok_status();
@@ -242,9 +257,9 @@ Status CudaBackend::run_layers(const Pass& pass) {
 
 Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
   const CudaLayer& layer = model_.layers[static_cast<size_t>(index)];
-  const bool last = index + 1 == config_.num_layers;
+  const bool last = index + 1 == config_.num_layers && !pass.plan.wants_all();
   const int64_t qkv_width = config_.q_width() + 2 * config_.kv_width();
-  Rows rows{pass.plan.num_generated, pass.batch->num_rows()};
+  Rows rows{pass.plan.num_generated, pass.plan.num_rows()};
   ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows.all));
   ASSAY_TRY(multiply(layer.qkv, space_.normed, rows, Epilogue::Kind::store, space_.qkv, qkv_width));
   ASSAY_TRY(turn_and_store(pass, index));
@@ -283,7 +298,7 @@ Status CudaBackend::turn_and_store(const Pass& pass, int64_t index) {
   RopeKvWrite work;
   work.qkv = space_.qkv.data();
   work.ld = config_.q_width() + 2 * config_.kv_width();
-  work.rows = pass.batch->num_rows();
+  work.rows = pass.plan.num_rows();
   work.num_heads = static_cast<int32_t>(config_.num_heads);
   work.positions = uploaded<int32_t>(pass, pass.at.positions);
   work.cos = space_.cos.as<float>();
@@ -322,14 +337,13 @@ Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_onl
                            work.out_ld, stream_.get());
 }
 
-// The output head over the picked rows, a chunk of the vocabulary after the other; logits are read where they are made.
+// The output head over the wanted rows, some at a time: their logits are read where they are made.
 Status CudaBackend::read_head(const Pass& pass) {
   const BatchPlan& plan = pass.plan;
   ReadLogits work;
   work.logits = space_.logits.as<float>();
-  work.ld = plan_.vocab_chunk;
-  work.rows = static_cast<int64_t>(plan.wanted_rows.size());
-  work.num_chunks = static_cast<int32_t>(plan_.num_chunks);
+  work.ld = work.vocab_size = config_.vocab_size;
+  work.chunk_tokens = plan_.vocab_chunk;
   auto* answers = pass.results.device.as<std::byte>();
   work.stats = reinterpret_cast<ChunkStats*>(answers + pass.answers.stats);
   work.target_logits = reinterpret_cast<float*>(answers + pass.answers.target_logits);
@@ -340,16 +354,15 @@ Status CudaBackend::read_head(const Pass& pass) {
   work.max_top = plan.max_top;
   work.kept_row = uploaded<int32_t>(pass, pass.at.kept_row);
   work.kept = pass.kept.as<float>();
-  work.vocab_size = config_.vocab_size;
-  ASSAY_TRY(normalize(space_.picked, model_.final_norm, work.rows));
-  for (int32_t chunk = 0; chunk < work.num_chunks; ++chunk) {
-    const int64_t first = chunk * plan_.vocab_chunk;
-    work.chunk = chunk;
-    work.first_token = static_cast<int32_t>(first);
-    work.count = static_cast<int32_t>(std::min(plan_.vocab_chunk, config_.vocab_size - first));
-    ASSAY_TRY(linear_rows_forward(model_.lm_head, first, work.count, space_.normed.data(), work.rows,
-                                  Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
-                                  stream_.get()));
+  const auto wanted = static_cast<int64_t>(plan.wanted_rows.size());
+  ASSAY_TRY(normalize(plan.wants_all() ? space_.residual : space_.picked, model_.final_norm, wanted));
+  for (int64_t first = 0; first < wanted; first += plan_.logit_rows) {
+    work.first_row = first;
+    work.rows = std::min(plan_.logit_rows, wanted - first);
+    const auto* rows = space_.normed.as<std::byte>() + first * config_.hidden_size * element_bytes(element_);
+    ASSAY_TRY(linear_forward(model_.lm_head, rows, work.rows,
+                             Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
+                             stream_.get()));
     ASSAY_TRY(read_logits(work, stream_.get()));
   }
   return ok_status();
@@ -384,7 +397,7 @@ Status CudaBackend::copy_kept_rows(const Pass& pass, std::vector<LogitResult>& r
 // Waits for the device and turns what it read into answers.
 Result<std::vector<LogitResult>> CudaBackend::checked_collect(const Pass& pass) {
   const BatchPlan& plan = pass.plan;
-  const size_t rows = plan.wanted_rows.size();
+  const size_t rows = pass.batch->logits.size();
   ASSAY_TRY(pass.done.synchronize());
   std::vector<LogitResult> results(rows);
   if (plan.num_kept > 0) ASSAY_TRY(copy_kept_rows(pass, results));
@@ -479,17 +492,14 @@ Result<MemoryPlan> plan_steps(const ModelConfig& config, const BackendOptions& o
 }
 
 // The library fixes its algorithms while there is memory to try them in.
-Status prepare_products(const CudaModel& model, const MemoryPlan& plan, const Workspace& workspace,
-                        cudaStream_t stream) {
+Status prepare_products(const CudaModel& model, const Workspace& workspace, cudaStream_t stream) {
   for (const CudaLayer& layer : model.layers) {
-    ASSAY_TRY(prepare_linear(layer.qkv, Epilogue::Kind::store, layer.qkv.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.o, Epilogue::Kind::add, layer.o.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.gate_up, Epilogue::Kind::swiglu, layer.gate_up.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.down, Epilogue::Kind::add, layer.down.n, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.qkv, Epilogue::Kind::store, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.o, Epilogue::Kind::add, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.gate_up, Epilogue::Kind::swiglu, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.down, Epilogue::Kind::add, workspace, stream));
   }
-  const int64_t rest = model.lm_head.n - (plan.num_chunks - 1) * plan.vocab_chunk;
-  ASSAY_TRY(prepare_linear(model.lm_head, Epilogue::Kind::float32, plan.vocab_chunk, workspace, stream));
-  return prepare_linear(model.lm_head, Epilogue::Kind::float32, rest, workspace, stream);
+  return prepare_linear(model.lm_head, Epilogue::Kind::float32, workspace, stream);
 }
 
 std::string describe(const DeviceInfo& device, const CudaModel& model, const Blas* blas, bool mma) {
@@ -538,7 +548,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   ASSAY_ASSIGN(Stream copies, Stream::create());
   std::unique_ptr<Blas> blas = open_blas(form.element);
   Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get()};
-  ASSAY_TRY(prepare_products(model, plan, workspace, stream.get()));
+  ASSAY_TRY(prepare_products(model, workspace, stream.get()));
   ASSAY_ASSIGN(space.kv, DeviceBuffer::allocate(plan.kv_bytes, "the KV cache"));
 
   BackendInfo info;
@@ -556,6 +566,11 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
 }
 
 }  // namespace
+
+int64_t num_replayed_steps(const Backend& backend) {
+  const auto* ours = dynamic_cast<const CudaBackend*>(&backend);
+  return ours ? ours->num_replayed_steps() : 0;
+}
 
 bool has_device(std::string* why_not) {
   if (num_devices() == 0) {

@@ -25,4 +25,7 @@ bool has_device(std::string* why_not);
 Result<std::unique_ptr<Backend>> make_cuda_backend(const ModelConfig& config, const ModelWeights& weights,
                                                    const BackendOptions& options);
 
+// Decoding steps that such a backend has replayed from a recording so far; 0 for any other backend.
+int64_t num_replayed_steps(const Backend& backend);
+
 }  // namespace assay::cuda

@@ -169,21 +169,9 @@ Status linear_forward_split(const Linear& linear, const void* x, int64_t num_gen
   return multiply_and_finish(linear, given, w, m - first, rest, scratch, workspace, stream);
 }
 
-Status linear_rows_forward(const Linear& linear, int64_t first, int64_t count, const void* x, int64_t m,
-                           const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream) {
-  if (workspace.ran) workspace.ran->clear();
-  if (m == 0) return ok_status();
-  ASSAY_CHECK(linear.is_dense() && linear.bias.empty() && epilogue.kind != Epilogue::Kind::swiglu);
-  ASSAY_CHECK_LE(first + count, linear.n);
-  const auto* w = static_cast<const std::byte*>(std::get<DenseWeight>(linear.weight).data.data()) +
-                  first * linear.k * element_bytes(linear.element);
-  return multiply(linear.element, x, w, m, count, linear.k, epilogue, workspace, stream);
-}
-
-Status prepare_linear(const Linear& linear, Epilogue::Kind kind, int64_t count, const Workspace& workspace,
-                      cudaStream_t stream) {
+Status prepare_linear(const Linear& linear, Epilogue::Kind kind, const Workspace& workspace, cudaStream_t stream) {
   if (linear.element != Element::bf16 || !workspace.blas) return ok_status();
-  const BlasShape shape = shape_of(count, linear.k, product_kind(linear, kind));
+  const BlasShape shape = shape_of(linear.n, linear.k, product_kind(linear, kind));
   if (workspace.blas->is_prepared(shape)) return ok_status();
   Scratch scratch(workspace);
   const void* w = nullptr;

@@ -98,14 +98,8 @@ Status linear_forward(const Linear& linear, const void* x, int64_t m, const Epil
 Status linear_forward_split(const Linear& linear, const void* x, int64_t num_generated, int64_t m,
                             const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream);
 
-// The same for rows [first, first + count) of W alone, of a dense layer without bias; kinds store, add and float32. The
-// output head goes through its vocabulary so.
-Status linear_rows_forward(const Linear& linear, int64_t first, int64_t count, const void* x, int64_t m,
-                           const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream);
-
-// Lets the library find its algorithms for this layer, count rows of W at a time (n: all at once), before the first
-// product. A layer that was not prepared, or for which none keeps the numerics above, is multiplied by own kernels.
-Status prepare_linear(const Linear& linear, Epilogue::Kind kind, int64_t count, const Workspace& workspace,
-                      cudaStream_t stream);
+// Lets the library find its algorithms for this layer before the first product. A layer that was not prepared, or for
+// which none keeps the numerics above, is multiplied by own kernels.
+Status prepare_linear(const Linear& linear, Epilogue::Kind kind, const Workspace& workspace, cudaStream_t stream);
 
 }  // namespace assay::cuda

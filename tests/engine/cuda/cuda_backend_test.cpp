@@ -173,6 +173,52 @@ TEST_CASE("expanded weights give the bits of packed ones, and generated tokens s
   }
 }
 
+TEST_CASE("replayed decoding steps give the bits of launched ones, whatever their neighbors") {
+  ASSAY_NEEDS_DEVICE();
+  for (const Variant& variant : {Variant{"int4", {.head_dim = 64}, 32}, Variant{"dense", {}},
+                                 Variant{"plain attention", {.head_dim = 48}, 32}}) {
+    CAPTURE(variant.name);
+    const Loaded model(variant.model, variant.group_size);
+    constexpr int32_t kGiven = 250, kSteps = 20, kBlocks = 17;
+    const Tokens tokens = some_tokens(model.config.vocab_size, kGiven + kSteps);
+    const auto backend = model.backend("bfloat16");
+    // Sequence s has its first block at s * kBlocks; all hold the same tokens.
+    const auto step = [&](int32_t count, int32_t position, bool kept) {
+      Batch batch;
+      for (int32_t s = 0; s < count; ++s) {
+        BatchSegment segment{s, 1, position, {}, true};
+        for (int32_t b = 0; b * kKvBlockTokens <= position; ++b) segment.block_table.push_back(s * kBlocks + b);
+        batch.tokens.push_back(tokens[static_cast<size_t>(position)]);
+        batch.segments.push_back(segment);
+        batch.logits.push_back({s, {}, 3, kept});
+      }
+      return backend->forward(batch).value();
+    };
+    constexpr int32_t kMost = 7;
+    for (int32_t s = 0; s < kMost; ++s) {
+      Batch given = one_batch(Tokens(tokens.begin(), tokens.begin() + kGiven));
+      given.logits.clear();
+      for (KvBlockId& block : given.segments[0].block_table) block += s * kBlocks;
+      REQUIRE(backend->forward(given).ok());
+    }
+    for (int32_t i = 0; i < kSteps; ++i) {
+      const auto want = step(1, kGiven + i, true);
+      for (const int32_t count : {kMost, 1, 5}) {
+        for (const LogitResult& got : step(count, kGiven + i, false)) {
+          REQUIRE(got.argmax == want[0].argmax);
+          REQUIRE(got.argmax_logprob == want[0].argmax_logprob);
+          REQUIRE(got.top.size() == 3);
+          for (size_t t = 0; t < 3; ++t) {
+            REQUIRE(got.top[t].token == want[0].top[t].token);
+            REQUIRE(got.top[t].logprob == want[0].top[t].logprob);
+          }
+        }
+      }
+    }
+    CHECK(cuda::num_replayed_steps(*backend) > 2 * kSteps);
+  }
+}
+
 TEST_CASE("long contexts agree with the CPU backend") {
   ASSAY_NEEDS_DEVICE();
   const Loaded model({.heads = 4, .kv_heads = 1, .head_dim = 128});
