@@ -68,9 +68,8 @@ void bench_read_logits(benchmark::State& state) {
   time_launches(state, logits.count(), static_cast<double>(rows * kChunk * 4), 0, [&](size_t i, cudaStream_t stream) {
     ReadLogits work;
     work.logits = static_cast<const float*>(logits[i]);
-    work.ld = work.count = kChunk;
+    work.ld = work.chunk_tokens = kChunk;
     work.rows = rows;
-    work.num_chunks = 1;
     work.stats = static_cast<ChunkStats*>(stats[0]);
     work.first_target = none.as<int32_t>();
     work.targets = none.as<int32_t>();

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/backend/batch.h"
+#include "engine/base/check.h"
 #include "engine/base/status.h"
 #include "engine/model/model_config.h"
 #include "engine/model/tensor_table.h"
@@ -29,12 +32,13 @@ struct BackendInfo {
   int64_t kv_bytes = 0;
   int32_t max_batch_tokens = 0;  // best step size of this backend
   int32_t max_sequences = 0;     // decoding neighbors worth having at once
+  int32_t max_in_flight = 1;     // batches that may be submitted and not yet collected
 };
 
 // The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV
 // bytes. Contract every implementation keeps (tests/engine/backend_contract.h checks it): a row's results depend on its
-// sequence's tokens only, bit for bit: not on other rows, the batch's size, the split of a sequence into segments, or
-// copied blocks. One thread at a time.
+// sequence's tokens and on which of them are generated only, bit for bit: not on other rows, the batch's size, the
+// split of a sequence into segments, or copied blocks. One thread at a time.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -45,6 +49,26 @@ class Backend {
   // (ASSAY_CHECKed). Errors: internal when logits are not finite (names the row: an infrastructure failure, never a
   // score); out_of_memory when scratch cannot be had (the caller may retry with a smaller batch).
   virtual Result<std::vector<LogitResult>> forward(const Batch& batch) = 0;
+
+  // forward in two halves, so that a batch is planned and queued while the one before it runs: submit takes a batch,
+  // which stays as it is until collected, and collect waits for the oldest one's results. Batches run in the order
+  // submitted, each on the KV that those before it left. REQUIRES: at most max_in_flight batches between the two; no
+  // forward while there is one. Errors of submit leave nothing behind (out_of_memory comes here); after one of collect
+  // the backend is of no more use.
+  virtual Status submit(const Batch& batch) {
+    ASSAY_ASSIGN(auto results, forward(batch));
+    finished_.push_back(std::move(results));
+    return ok_status();
+  }
+  virtual Result<std::vector<LogitResult>> collect() {
+    ASSAY_CHECK(!finished_.empty());
+    std::vector<LogitResult> results = std::move(finished_.front());
+    finished_.pop_front();
+    return results;
+  }
+
+ private:
+  std::deque<std::vector<LogitResult>> finished_;
 };
 
 }  // namespace assay

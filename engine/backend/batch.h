@@ -20,6 +20,10 @@ struct BatchSegment {
   int32_t num_tokens = 0;              // at least 1
   int32_t first_position = 0;          // of the first token
   std::vector<KvBlockId> block_table;  // covers positions [0, first_position + num_tokens)
+  // The tokens are of the model's own making, now or when they were first computed; else they were given to it. A
+  // backend may use other kernels for the two, so which tokens are generated belongs to what a sequence is. Generated
+  // segments come first in a batch.
+  bool generated = false;
 };
 
 // Copy of the KV of a block's first `num_tokens` slots, done before the batch runs: a branch in mid-block starts from

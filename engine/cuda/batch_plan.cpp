@@ -1,6 +1,7 @@
 #include "engine/cuda/batch_plan.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "engine/base/check.h"
@@ -41,6 +42,10 @@ std::vector<RowRun> place_segments(const Batch& batch, int32_t num_blocks, Batch
     ASSAY_CHECK_LE(1, segment.num_tokens);
     ASSAY_CHECK_LE(0, segment.first_position);
     ASSAY_CHECK_EQ(segment.first_row, static_cast<int32_t>(plan.positions.size()));
+    if (segment.generated) {
+      ASSAY_CHECK_EQ(segment.first_row, plan.num_generated);  // generated segments come first
+      plan.num_generated += segment.num_tokens;
+    }
     const int32_t end = segment.first_position + segment.num_tokens;
     const int32_t num_entries = (end + kKvBlockTokens - 1) / kKvBlockTokens;
     ASSAY_CHECK_LE(num_entries, static_cast<int32_t>(segment.block_table.size()));
@@ -99,6 +104,7 @@ void plan_requests(const Batch& batch, int64_t vocab_size, int32_t max_device_to
   plan.first_target.push_back(0);
   for (const LogitRequest& request : batch.logits) {
     plan.wanted_rows.push_back(request.row);
+    plan.num_wanted_generated += request.row < plan.num_generated;
     plan.targets.insert(plan.targets.end(), request.targets.begin(), request.targets.end());
     plan.first_target.push_back(static_cast<int32_t>(plan.targets.size()));
     const auto top = static_cast<int32_t>(std::clamp<int64_t>(request.num_logprobs, 0, vocab_size));
@@ -173,6 +179,9 @@ void cut_tiles(const std::vector<RowRun>& tiles, const AttentionCut& cut, std::v
                    [&](const AttentionItem& a, const AttentionItem& b) { return work(a) > work(b); });
 }
 
+// The next power of two; 0 stays.
+int32_t class_of(size_t count) { return count == 0 ? 0 : static_cast<int32_t>(std::bit_ceil(count)); }
+
 int64_t reserve(int64_t& bytes, size_t count, size_t element) {
   const int64_t at = bytes;
   bytes += static_cast<int64_t>((count * element + 15) / 16 * 16);
@@ -221,6 +230,7 @@ BatchPlan plan_batch(const Batch& batch, const AttentionCut& cut, int32_t num_bl
                      int32_t max_device_top) {
   check_tokens(batch, vocab_size);
   BatchPlan plan;
+  plan.tokens = batch.tokens;
   std::vector<Write> writes;
   const std::vector<RowRun> segments = place_segments(batch, num_blocks, plan, writes);
   place_writes(batch, num_blocks, std::move(writes), plan);
@@ -232,18 +242,17 @@ BatchPlan plan_batch(const Batch& batch, const AttentionCut& cut, int32_t num_bl
   }
   plan_requests(batch, vocab_size, max_device_top, plan);
   plan.all = plan_attention(segments, cut);
-  plan.wanted = plan_attention(wanted_runs(batch, segments), cut);
+  if (!plan.wants_all()) plan.wanted = plan_attention(wanted_runs(batch, segments), cut);
   return plan;
 }
 
-UploadLayout lay_out(const Batch& batch, const BatchPlan& plan) {
+UploadLayout lay_out(const BatchPlan& plan) {
   UploadLayout at;
   constexpr size_t kInt = sizeof(int32_t);
-  at.tokens = reserve(at.bytes, batch.tokens.size(), kInt);
+  at.tokens = reserve(at.bytes, plan.tokens.size(), kInt);
   at.positions = reserve(at.bytes, plan.positions.size(), kInt);
   at.first_write = reserve(at.bytes, plan.first_write.size(), kInt);
   at.write_slots = reserve(at.bytes, plan.write_slots.size(), kInt);
-  at.block_tables = reserve(at.bytes, plan.block_tables.size(), kInt);
   at.copies = reserve(at.bytes, plan.copies.size(), kInt);
   at.wanted_rows = reserve(at.bytes, plan.wanted_rows.size(), kInt);
   at.first_target = reserve(at.bytes, plan.first_target.size(), kInt);
@@ -258,11 +267,12 @@ UploadLayout lay_out(const Batch& batch, const BatchPlan& plan) {
   };
   attention(at.all, plan.all);
   attention(at.wanted, plan.wanted);
+  at.block_tables = reserve(at.bytes, plan.block_tables.size(), kInt);
   return at;
 }
 
-void write_upload(const Batch& batch, const BatchPlan& plan, const UploadLayout& at, std::byte* out) {
-  put(out, at.tokens, batch.tokens);
+void write_upload(const BatchPlan& plan, const UploadLayout& at, std::byte* out) {
+  put(out, at.tokens, plan.tokens);
   put(out, at.positions, plan.positions);
   put(out, at.first_write, plan.first_write);
   put(out, at.write_slots, plan.write_slots);
@@ -281,6 +291,35 @@ void write_upload(const Batch& batch, const BatchPlan& plan, const UploadLayout&
   };
   attention(at.all, plan.all);
   attention(at.wanted, plan.wanted);
+}
+
+std::optional<DecodeClass> decode_class(const Batch& batch, const BatchPlan& plan) {
+  const bool one_each = std::all_of(batch.segments.begin(), batch.segments.end(), [](const BatchSegment& segment) {
+    return segment.generated && segment.num_tokens == 1;
+  });
+  if (!one_each || !plan.wants_all() || plan.num_rows() == 0 || plan.num_rows() > kMostDecodeRows) return std::nullopt;
+  if (!plan.copies.empty() || !batch.extra_writes.empty() || plan.num_kept > 0 || !plan.targets.empty())
+    return std::nullopt;
+  return DecodeClass{class_of(batch.tokens.size()), class_of(plan.all.narrow.size()), class_of(plan.all.simple.size()),
+                     class_of(plan.all.combines.size()), plan.max_top};
+}
+
+void pad_to_class(const DecodeClass& target, BatchPlan& plan) {
+  const auto rows = static_cast<size_t>(target.rows);
+  for (auto row = static_cast<int32_t>(plan.tokens.size()); row < target.rows; ++row) plan.wanted_rows.push_back(row);
+  plan.tokens.resize(rows);
+  plan.positions.resize(rows);
+  plan.first_write.resize(rows + 1, plan.first_write.back());
+  plan.write_slots.resize(rows);
+  plan.first_target.resize(rows + 1, plan.first_target.back());
+  plan.num_top.resize(rows);
+  plan.kept_row.resize(rows, -1);
+  plan.num_generated = plan.num_wanted_generated = target.rows;
+  AttentionItem nothing;
+  nothing.num_tokens = 0;
+  plan.all.narrow.resize(static_cast<size_t>(target.narrow), nothing);
+  plan.all.simple.resize(static_cast<size_t>(target.simple), nothing);
+  plan.all.combines.resize(static_cast<size_t>(target.combines), CombineItem{});
 }
 
 }  // namespace assay::cuda

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/backend/batch.h"
@@ -60,6 +62,9 @@ struct AttentionCut {
 
 // A Batch as the device reads it.
 struct BatchPlan {
+  int32_t num_generated = 0;          // rows of generated tokens: the first ones
+  int32_t num_wanted_generated = 0;   // of wanted_rows
+  std::vector<int32_t> tokens;        // [num_rows]
   std::vector<int32_t> positions;     // [num_rows]
   std::vector<int32_t> first_write;   // [num_rows + 1]
   std::vector<int32_t> write_slots;   // block * 16 + slot
@@ -75,6 +80,10 @@ struct BatchPlan {
   std::vector<int32_t> kept_row;  // [wanted]: row of kept logits, or -1
   int32_t max_top = 0;
   int32_t num_kept = 0;
+
+  int32_t num_rows() const { return static_cast<int32_t>(tokens.size()); }
+  // All rows' logits are wanted: `wanted` stays empty, it would be `all`.
+  bool wants_all() const { return wanted_rows.size() == tokens.size(); }
 };
 
 // Requests for more log-probabilities than `max_device_top` keep the whole row. Ids are checked against num_blocks and
@@ -95,15 +104,31 @@ AttentionPlan plan_attention(const std::vector<RowRun>& runs, const AttentionCut
 // Where the pieces of a plan lie in the one upload of a step.
 struct UploadLayout {
   // Byte offsets, each a multiple of 16.
-  int64_t tokens = 0, positions = 0, first_write = 0, write_slots = 0, block_tables = 0, copies = 0, wanted_rows = 0;
+  int64_t tokens = 0, positions = 0, first_write = 0, write_slots = 0, copies = 0, wanted_rows = 0, block_tables = 0;
   int64_t first_target = 0, targets = 0, num_top = 0, kept_row = 0;
   struct Attention {
     int64_t narrow = 0, wide = 0, simple = 0, combines = 0;
   } all, wanted;
   int64_t bytes = 0;
 };
-UploadLayout lay_out(const Batch& batch, const BatchPlan& plan);
+// Block tables come last, so that nothing else's place depends on how long they are.
+UploadLayout lay_out(const BatchPlan& plan);
 // Writes everything to `out`, layout.bytes long.
-void write_upload(const Batch& batch, const BatchPlan& plan, const UploadLayout& layout, std::byte* out);
+void write_upload(const BatchPlan& plan, const UploadLayout& layout, std::byte* out);
+
+// ---- decoding steps that repeat ------------------------------------------------------------------------------------
+
+// What the launches of a decoding step depend on, besides addresses: steps of one class can be replayed.
+struct DecodeClass {
+  int32_t rows = 0, narrow = 0, simple = 0, combines = 0, max_top = 0;
+  auto operator<=>(const DecodeClass&) const = default;
+};
+inline constexpr int32_t kMostDecodeRows = 256;
+
+// The class of a plan that computes one generated token of each of up to 256 sequences, and of each row what the device
+// reads off its logits; nothing for other plans.
+std::optional<DecodeClass> decode_class(const Batch& batch, const BatchPlan& plan);
+// Fills a plan up to its class: rows at position 0 that write no keys and attend to nothing, and empty items.
+void pad_to_class(const DecodeClass& target, BatchPlan& plan);
 
 }  // namespace assay::cuda

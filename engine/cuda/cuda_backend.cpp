@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <new>
 #include <utility>
@@ -12,17 +13,24 @@
 #include "engine/cuda/batch_plan.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/cuda_model.h"
+#include "engine/cuda/decode_graphs.h"
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/logit_results.h"
 #include "engine/cuda/memory_plan.h"
+#include "engine/cuda/w4a16.h"
 #include "engine/model/rope_table.h"
 
 namespace assay::cuda {
 namespace {
 
-constexpr int64_t kDefaultBatchTokens = 2048;  // long enough for products to run at the device's rate
-constexpr int32_t kDefaultSequences = 256;
+// Steps long enough that what a step costs whatever its length (dequantizing int4 weights, launches) is a few percent;
+// shorter ones where the work space would take too large a share of the memory beside the weights.
+constexpr int64_t kBatchTokens[] = {8192, 4096, 2048};
+constexpr int64_t kWorkShare = 8;
+constexpr int kMaxInFlight = 2;
+constexpr int32_t kDefaultSequences = kMostDecodeRows;
+constexpr int64_t kLeastAnswerBytes = int64_t{1} << 20;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
 
@@ -35,7 +43,8 @@ struct WorkSpace {
   DeviceBuffer attended;  // [rows, q]
   DeviceBuffer mlp;       // [rows, intermediate_size]
   DeviceBuffer linear;    // of products
-  DeviceBuffer logits;    // float [rows, vocab_chunk]
+  DeviceBuffer w4;        // of W4A16 kernels, which leave it zero
+  DeviceBuffer logits;    // float [logit_rows, vocab_size]
   DeviceBuffer partials;  // float [slots, num_heads, head_dim + 2]
   DeviceBuffer cos, sin;  // float [positions, head_dim / 2]
   DeviceBuffer kv;        // [layer, block, KV head, keys and values, 16, head_dim]
@@ -65,15 +74,17 @@ struct AnswerLayout {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const ModelConfig& config, MemoryPlan plan, std::unique_ptr<Blas> blas, Stream stream, CudaModel model,
-              WorkSpace space, BackendInfo info, int num_sms)
+  CudaBackend(const ModelConfig& config, MemoryPlan plan, std::unique_ptr<Blas> blas, Stream stream, Stream copies,
+              CudaModel model, WorkSpace space, BackendInfo info, int num_sms)
       : config_(config),
         plan_(plan),
         blas_(std::move(blas)),
         stream_(std::move(stream)),
+        copies_(std::move(copies)),
         model_(std::move(model)),
         space_(std::move(space)),
-        info_(std::move(info)) {
+        info_(std::move(info)),
+        num_sms_(num_sms) {
     element_ = model_.form.element;
     cut_.mma = has_mma_attention(element_, config.head_dim);
     cut_.group = static_cast<int32_t>(config.num_heads / config.num_kv_heads);
@@ -88,74 +99,132 @@ class CudaBackend final : public Backend {
   }
 
   const BackendInfo& info() const override { return info_; }
+  int64_t num_replayed_steps() const { return graphs_.num_replayed(); }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
+    ASSAY_TRY(submit(batch));
+    return collect();
+  }
+
+  Status submit(const Batch& batch) override {
     try {
-      return checked_forward(batch);
+      return checked_submit(batch);
     } catch (const std::bad_alloc&) {
-      return out_of_memory(
-          fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+      return no_memory(batch);
+    }
+  }
+
+  Result<std::vector<LogitResult>> collect() override {
+    ASSAY_CHECK_LT(0, num_in_flight_);
+    Pass& pass = passes_[static_cast<size_t>((next_pass_ + kMaxInFlight - num_in_flight_--) % kMaxInFlight)];
+    try {
+      return checked_collect(pass);
+    } catch (const std::bad_alloc&) {
+      return no_memory(*pass.batch);
     }
   }
 
  private:
-  // A batch on its way, and the device addresses of its bookkeeping.
+  // A batch on its way, its bookkeeping and its answers. Batches share everything else: they run one after the other.
   struct Pass {
-    const Batch& batch;
+    const Batch* batch = nullptr;
     BatchPlan plan;
     UploadLayout at;
     AnswerLayout answers;
+    Mirror upload, results;
+    DeviceBuffer kept;  // float [rows, vocab_size]: whole rows that were asked for
+    Event done;         // results lie on the host
+  };
+  struct Rows {
+    int64_t generated = 0;  // the first ones
+    int64_t all = 0;
   };
 
-  Result<std::vector<LogitResult>> checked_forward(const Batch& batch);
+  static Status no_memory(const Batch& batch) {
+    return out_of_memory(
+        fmt::format("batch of {} rows: no memory for its results; use a smaller batch", batch.num_rows()));
+  }
+  Status checked_submit(const Batch& batch);
   Status begin(Pass& pass);
+  Status run(const Pass& pass);
+  Status run_decode(const DecodeClass& which, const Pass& pass);
+  Status take_answers(const Pass& pass);
   Status run_layers(const Pass& pass);
   Status run_layer(const Pass& pass, int64_t index);
   Status turn_and_store(const Pass& pass, int64_t index);
   Status attend_rows(const Pass& pass, int64_t index, bool wanted_only);
   Status read_head(const Pass& pass);
-  Result<std::vector<LogitResult>> collect(const Pass& pass);
+  Status copy_kept_rows(const Pass& pass, std::vector<LogitResult>& results);
+  Result<std::vector<LogitResult>> checked_collect(const Pass& pass);
   Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
-  Status multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
-                  const DeviceBuffer& out, int64_t ld);
-  Workspace linear_space() const { return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr}; }
+  Status multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind, const DeviceBuffer& out,
+                  int64_t ld);
+  Workspace linear_space() const {
+    return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr, space_.w4.data(), num_sms_, true};
+  }
   KvLayer kv_layer(int64_t index) const;
 
   template <class T>
-  const T* uploaded(int64_t offset) const {
-    return reinterpret_cast<const T*>(upload_.device.as<std::byte>() + offset);
+  static const T* uploaded(const Pass& pass, int64_t offset) {
+    return reinterpret_cast<const T*>(pass.upload.device.as<std::byte>() + offset);
   }
 
   ModelConfig config_;
   MemoryPlan plan_;
   std::unique_ptr<Blas> blas_;
-  Stream stream_;
+  Stream stream_, copies_;
   CudaModel model_;
   WorkSpace space_;
   BackendInfo info_;
+  int num_sms_;
   Element element_ = Element::bf16;
   AttentionCut cut_;
-  Mirror upload_, answers_;
-  DeviceBuffer kept_;  // float [rows, vocab_size]: whole rows that were asked for
+  std::array<Pass, kMaxInFlight> passes_;
+  DecodeGraphs graphs_;
+  std::pair<const void*, const void*> graph_addresses_;
+  int next_pass_ = 0, num_in_flight_ = 0;
 };
 
-Result<std::vector<LogitResult>> CudaBackend::checked_forward(const Batch& batch) {
+Status CudaBackend::checked_submit(const Batch& batch) {
   ASSAY_CHECK_LE(batch.num_rows(), info_.max_batch_tokens);
-  if (batch.num_rows() == 0) return std::vector<LogitResult>();
-  Pass pass{batch, plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop), {}, {}};
+  ASSAY_CHECK_LT(num_in_flight_, kMaxInFlight);
+  if (num_in_flight_ == 0) next_pass_ = 0;  // where graphs are recorded
+  Pass& pass = passes_[static_cast<size_t>(next_pass_)];
+  pass.batch = &batch;
+  pass.plan = plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop);
   for (const int32_t position : pass.plan.positions) ASSAY_CHECK_LT(position, plan_.rope_positions);
+  const auto which = &pass == &passes_.front() ? decode_class(batch, pass.plan) : std::nullopt;
+  if (which) pad_to_class(*which, pass.plan);
   ASSAY_TRY(begin(pass));
-  ASSAY_TRY(run_layers(pass));
-  if (!batch.logits.empty()) ASSAY_TRY(read_head(pass));
-  return collect(pass);
+  ASSAY_TRY(which ? run_decode(*which, pass) : run(pass));
+  ASSAY_TRY(pass.done.record(stream_));
+  next_pass_ = (next_pass_ + 1) % kMaxInFlight;
+  ++num_in_flight_;
+  return ok_status();
+}
+
+Status CudaBackend::run(const Pass& pass) {
+  if (pass.plan.num_rows() > 0) ASSAY_TRY(run_layers(pass));
+  if (!pass.plan.wanted_rows.empty()) ASSAY_TRY(read_head(pass));
+  return take_answers(pass);
+}
+
+// Steps of a class differ in what they upload only.
+Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
+  const std::pair<const void*, const void*> addresses = {pass.upload.device.data(), pass.results.device.data()};
+  if (std::exchange(graph_addresses_, addresses) != addresses) graphs_.clear();
+  return graphs_.run(which, stream_.get(), [&] { return run(pass); });
 }
 
 // Memory for what this batch wishes, and its bookkeeping in one copy.
 Status CudaBackend::begin(Pass& pass) {
-  pass.at = lay_out(pass.batch, pass.plan);
-  ASSAY_TRY(upload_.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
+  pass.at = lay_out(pass.plan);
+  if (pass.done.get() == nullptr) {
+    ASSAY_ASSIGN(pass.done, Event::create());
+  }
+  ASSAY_TRY(pass.upload.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
   const auto rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
-  AnswerLayout& answers = pass.answers;
+  AnswerLayout& answers = pass.answers = {};
   const auto place = [&](int64_t& at, int64_t bytes) {
     at = answers.bytes;
     answers.bytes += (bytes + 15) / 16 * 16;
@@ -163,25 +232,24 @@ Status CudaBackend::begin(Pass& pass) {
   place(answers.stats, rows * plan_.num_chunks * static_cast<int64_t>(sizeof(ChunkStats)));
   place(answers.target_logits, static_cast<int64_t>(pass.plan.targets.size() * sizeof(float)));
   place(answers.top, rows * plan_.num_chunks * pass.plan.max_top * static_cast<int64_t>(sizeof(TopEntry)));
-  ASSAY_TRY(answers_.reserve(answers.bytes, "a batch's answers"));
+  ASSAY_TRY(pass.results.reserve(std::max(answers.bytes, kLeastAnswerBytes), "a batch's answers"));
   const int64_t kept_bytes = int64_t{pass.plan.num_kept} * config_.vocab_size * 4;
-  if (kept_bytes > kept_.bytes()) {
-    kept_ = DeviceBuffer();
-    ASSAY_ASSIGN(kept_, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
+  if (kept_bytes > pass.kept.bytes()) {
+    pass.kept = DeviceBuffer();
+    ASSAY_ASSIGN(pass.kept, DeviceBuffer::allocate(kept_bytes, "whole rows of logits"));
   }
-  write_upload(pass.batch, pass.plan, pass.at, upload_.host.as<std::byte>());
-  ASSAY_CUDA(cudaMemcpyAsync(upload_.device.data(), upload_.host.as<std::byte>(), static_cast<size_t>(pass.at.bytes),
-                             cudaMemcpyHostToDevice, stream_.get()));
+  write_upload(pass.plan, pass.at, pass.upload.host.as<std::byte>());
+  ASSAY_CUDA(cudaMemcpyAsync(pass.upload.device.data(), pass.upload.host.as<std::byte>(),
+                             static_cast<size_t>(pass.at.bytes), cudaMemcpyHostToDevice, stream_.get()));
   return ok_status();
 }
 
 // The forward pass in reading order. In the last layer only rows that want logits go on after their keys are stored.
 Status CudaBackend::run_layers(const Pass& pass) {
-  const Batch& batch = pass.batch;
   ASSAY_TRY(copy_kv_blocks(element_, kv_layer(0), config_.num_layers, plan_.kv_bytes / config_.num_layers,
-                           uploaded<int32_t>(pass.at.copies), static_cast<int64_t>(batch.copies.size()),
+                           uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(pass.plan.copies.size() / 3),
                            stream_.get()));
-  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass.at.tokens), batch.num_rows(),
+  ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), pass.plan.num_rows(),
                   config_.hidden_size, space_.residual.as<float>(), stream_.get()));
   for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
   return ok_status();
@@ -189,22 +257,22 @@ Status CudaBackend::run_layers(const Pass& pass) {
 
 Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
   const CudaLayer& layer = model_.layers[static_cast<size_t>(index)];
-  const bool last = index + 1 == config_.num_layers;
+  const bool last = index + 1 == config_.num_layers && !pass.plan.wants_all();
   const int64_t qkv_width = config_.q_width() + 2 * config_.kv_width();
-  int64_t rows = pass.batch.num_rows();
-  ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows));
+  Rows rows{pass.plan.num_generated, pass.plan.num_rows()};
+  ASSAY_TRY(normalize(space_.residual, layer.input_norm, rows.all));
   ASSAY_TRY(multiply(layer.qkv, space_.normed, rows, Epilogue::Kind::store, space_.qkv, qkv_width));
   ASSAY_TRY(turn_and_store(pass, index));
   if (last) {
-    rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
-    if (rows == 0) return ok_status();
-    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass.at.wanted_rows), rows,
+    rows = {pass.plan.num_wanted_generated, static_cast<int64_t>(pass.plan.wanted_rows.size())};
+    if (rows.all == 0) return ok_status();
+    ASSAY_TRY(gather_rows(space_.residual.as<float>(), uploaded<int32_t>(pass, pass.at.wanted_rows), rows.all,
                           config_.hidden_size, space_.picked.as<float>(), stream_.get()));
   }
   const DeviceBuffer& residual = last ? space_.picked : space_.residual;
   ASSAY_TRY(attend_rows(pass, index, last));
   ASSAY_TRY(multiply(layer.o, space_.attended, rows, Epilogue::Kind::add, residual, config_.hidden_size));
-  ASSAY_TRY(normalize(residual, layer.post_attention_norm, rows));
+  ASSAY_TRY(normalize(residual, layer.post_attention_norm, rows.all));
   ASSAY_TRY(
       multiply(layer.gate_up, space_.normed, rows, Epilogue::Kind::swiglu, space_.mlp, config_.intermediate_size));
   return multiply(layer.down, space_.mlp, rows, Epilogue::Kind::add, residual, config_.hidden_size);
@@ -215,9 +283,10 @@ Status CudaBackend::normalize(const DeviceBuffer& x, const DeviceBuffer& weight,
                   static_cast<float>(config_.rms_norm_eps), space_.normed.data(), stream_.get());
 }
 
-Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, int64_t rows, Epilogue::Kind kind,
+Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind,
                              const DeviceBuffer& out, int64_t ld) {
-  return linear_forward(linear, x.data(), rows, Epilogue{kind, out.data(), ld}, linear_space(), stream_.get());
+  return linear_forward_split(linear, x.data(), rows.generated, rows.all, Epilogue{kind, out.data(), ld},
+                              linear_space(), stream_.get());
 }
 
 KvLayer CudaBackend::kv_layer(int64_t index) const {
@@ -229,13 +298,13 @@ Status CudaBackend::turn_and_store(const Pass& pass, int64_t index) {
   RopeKvWrite work;
   work.qkv = space_.qkv.data();
   work.ld = config_.q_width() + 2 * config_.kv_width();
-  work.rows = pass.batch.num_rows();
+  work.rows = pass.plan.num_rows();
   work.num_heads = static_cast<int32_t>(config_.num_heads);
-  work.positions = uploaded<int32_t>(pass.at.positions);
+  work.positions = uploaded<int32_t>(pass, pass.at.positions);
   work.cos = space_.cos.as<float>();
   work.sin = space_.sin.as<float>();
-  work.first_write = uploaded<int32_t>(pass.at.first_write);
-  work.write_slots = uploaded<int32_t>(pass.at.write_slots);
+  work.first_write = uploaded<int32_t>(pass, pass.at.first_write);
+  work.write_slots = uploaded<int32_t>(pass, pass.at.write_slots);
   work.cache = kv_layer(index);
   return rope_kv_write(element_, work, stream_.get());
 }
@@ -252,50 +321,48 @@ Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_onl
   work.num_heads = static_cast<int32_t>(config_.num_heads);
   work.window = cut_.window;
   work.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
-  work.block_tables = uploaded<int32_t>(pass.at.block_tables);
+  work.block_tables = uploaded<int32_t>(pass, pass.at.block_tables);
   work.partials = space_.partials.as<float>();
   const auto launch = [&](AttentionShape shape, const std::vector<AttentionItem>& items, int64_t offset) {
     work.shape = shape;
-    work.items = uploaded<AttentionItem>(offset);
+    work.items = uploaded<AttentionItem>(pass, offset);
     work.num_items = static_cast<int32_t>(items.size());
     return attend(element_, work, stream_.get());
   };
   ASSAY_TRY(launch(AttentionShape::wide, plan.wide, at.wide));
   ASSAY_TRY(launch(AttentionShape::narrow, plan.narrow, at.narrow));
   ASSAY_TRY(launch(AttentionShape::simple, plan.simple, at.simple));
-  return combine_attention(element_, work.partials, uploaded<CombineItem>(at.combines),
+  return combine_attention(element_, work.partials, uploaded<CombineItem>(pass, at.combines),
                            static_cast<int64_t>(plan.combines.size()), work.num_heads, work.cache.head_dim, work.out,
                            work.out_ld, stream_.get());
 }
 
-// The output head over the picked rows, a chunk of the vocabulary after the other; logits are read where they are made.
+// The output head over the wanted rows, some at a time: their logits are read where they are made.
 Status CudaBackend::read_head(const Pass& pass) {
   const BatchPlan& plan = pass.plan;
   ReadLogits work;
   work.logits = space_.logits.as<float>();
-  work.ld = plan_.vocab_chunk;
-  work.rows = static_cast<int64_t>(plan.wanted_rows.size());
-  work.num_chunks = static_cast<int32_t>(plan_.num_chunks);
-  auto* answers = answers_.device.as<std::byte>();
+  work.ld = work.vocab_size = config_.vocab_size;
+  work.chunk_tokens = plan_.vocab_chunk;
+  auto* answers = pass.results.device.as<std::byte>();
   work.stats = reinterpret_cast<ChunkStats*>(answers + pass.answers.stats);
   work.target_logits = reinterpret_cast<float*>(answers + pass.answers.target_logits);
   work.top = reinterpret_cast<TopEntry*>(answers + pass.answers.top);
-  work.first_target = uploaded<int32_t>(pass.at.first_target);
-  work.targets = uploaded<int32_t>(pass.at.targets);
-  work.num_top = uploaded<int32_t>(pass.at.num_top);
+  work.first_target = uploaded<int32_t>(pass, pass.at.first_target);
+  work.targets = uploaded<int32_t>(pass, pass.at.targets);
+  work.num_top = uploaded<int32_t>(pass, pass.at.num_top);
   work.max_top = plan.max_top;
-  work.kept_row = uploaded<int32_t>(pass.at.kept_row);
-  work.kept = kept_.as<float>();
-  work.vocab_size = config_.vocab_size;
-  ASSAY_TRY(normalize(space_.picked, model_.final_norm, work.rows));
-  for (int32_t chunk = 0; chunk < work.num_chunks; ++chunk) {
-    const int64_t first = chunk * plan_.vocab_chunk;
-    work.chunk = chunk;
-    work.first_token = static_cast<int32_t>(first);
-    work.count = static_cast<int32_t>(std::min(plan_.vocab_chunk, config_.vocab_size - first));
-    ASSAY_TRY(linear_rows_forward(model_.lm_head, first, work.count, space_.normed.data(), work.rows,
-                                  Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
-                                  stream_.get()));
+  work.kept_row = uploaded<int32_t>(pass, pass.at.kept_row);
+  work.kept = pass.kept.as<float>();
+  const auto wanted = static_cast<int64_t>(plan.wanted_rows.size());
+  ASSAY_TRY(normalize(plan.wants_all() ? space_.residual : space_.picked, model_.final_norm, wanted));
+  for (int64_t first = 0; first < wanted; first += plan_.logit_rows) {
+    work.first_row = first;
+    work.rows = std::min(plan_.logit_rows, wanted - first);
+    const auto* rows = space_.normed.as<std::byte>() + first * config_.hidden_size * element_bytes(element_);
+    ASSAY_TRY(linear_forward(model_.lm_head, rows, work.rows,
+                             Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
+                             stream_.get()));
     ASSAY_TRY(read_logits(work, stream_.get()));
   }
   return ok_status();
@@ -307,24 +374,33 @@ std::vector<T> read(const PinnedBuffer& buffer, int64_t offset, size_t count) {
   return std::vector<T>(from, from + count);
 }
 
-// Waits for the device and turns what it read into answers.
-Result<std::vector<LogitResult>> CudaBackend::collect(const Pass& pass) {
-  const BatchPlan& plan = pass.plan;
-  const size_t rows = plan.wanted_rows.size();
-  std::vector<LogitResult> results(rows);
-  if (pass.answers.bytes > 0) {
-    ASSAY_CUDA(cudaMemcpyAsync(answers_.host.as<std::byte>(), answers_.device.data(),
-                               static_cast<size_t>(pass.answers.bytes), cudaMemcpyDeviceToHost, stream_.get()));
-  }
+Status CudaBackend::take_answers(const Pass& pass) {
+  if (pass.answers.bytes == 0) return ok_status();
+  return check(cudaMemcpyAsync(pass.results.host.as<std::byte>(), pass.results.device.data(),
+                               static_cast<size_t>(pass.answers.bytes), cudaMemcpyDeviceToHost, stream_.get()),
+               "copying answers");
+}
+
+// On a stream of their own: the next batch may be running.
+Status CudaBackend::copy_kept_rows(const Pass& pass, std::vector<LogitResult>& results) {
   const auto vocab = static_cast<size_t>(config_.vocab_size);
-  for (size_t row = 0; row < rows; ++row) {
-    if (plan.kept_row[row] < 0) continue;
+  for (size_t row = 0; row < results.size(); ++row) {
+    if (pass.plan.kept_row[row] < 0) continue;
     results[row].logits.resize(vocab);
     ASSAY_CUDA(cudaMemcpyAsync(results[row].logits.data(),
-                               kept_.as<float>() + static_cast<size_t>(plan.kept_row[row]) * vocab,
-                               vocab * sizeof(float), cudaMemcpyDeviceToHost, stream_.get()));
+                               pass.kept.as<float>() + static_cast<size_t>(pass.plan.kept_row[row]) * vocab,
+                               vocab * sizeof(float), cudaMemcpyDeviceToHost, copies_.get()));
   }
-  ASSAY_TRY(stream_.synchronize());
+  return copies_.synchronize();
+}
+
+// Waits for the device and turns what it read into answers.
+Result<std::vector<LogitResult>> CudaBackend::checked_collect(const Pass& pass) {
+  const BatchPlan& plan = pass.plan;
+  const size_t rows = pass.batch->logits.size();
+  ASSAY_TRY(pass.done.synchronize());
+  std::vector<LogitResult> results(rows);
+  if (plan.num_kept > 0) ASSAY_TRY(copy_kept_rows(pass, results));
 
   LogitReadings readings;
   readings.vocab_size = config_.vocab_size;
@@ -332,17 +408,17 @@ Result<std::vector<LogitResult>> CudaBackend::collect(const Pass& pass) {
   readings.num_chunks = static_cast<int32_t>(plan_.num_chunks);
   readings.max_top = plan.max_top;
   const size_t chunks = rows * static_cast<size_t>(plan_.num_chunks);
-  readings.stats = read<ChunkStats>(answers_.host, pass.answers.stats, chunks);
-  readings.target_logits = read<float>(answers_.host, pass.answers.target_logits, plan.targets.size());
-  readings.top = read<TopEntry>(answers_.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
+  readings.stats = read<ChunkStats>(pass.results.host, pass.answers.stats, chunks);
+  readings.target_logits = read<float>(pass.results.host, pass.answers.target_logits, plan.targets.size());
+  readings.top = read<TopEntry>(pass.results.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
   for (size_t row = 0; row < rows; ++row) {
-    const LogitRequest& request = pass.batch.logits[row];
+    const LogitRequest& request = pass.batch->logits[row];
     if (answer_request(request, readings, row, static_cast<size_t>(plan.first_target[row]), results[row])) continue;
     const auto at = static_cast<size_t>(request.row);
     return internal_error(
         fmt::format("batch row {} (token {} at position {}): its logits are not finite; check the checkpoint, or run "
                     "with float32",
-                    request.row, pass.batch.tokens[at], plan.positions[at]));
+                    request.row, pass.batch->tokens[at], plan.positions[at]));
   }
   return results;
 }
@@ -389,6 +465,9 @@ Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& pl
   ASSAY_ASSIGN(space.attended, DeviceBuffer::allocate(plan.attended_bytes, "activations"));
   ASSAY_ASSIGN(space.mlp, DeviceBuffer::allocate(plan.mlp_bytes, "activations"));
   ASSAY_ASSIGN(space.linear, DeviceBuffer::allocate(plan.linear_scratch_bytes, "scratch of products"));
+  ASSAY_ASSIGN(space.w4, DeviceBuffer::allocate(plan.w4_scratch_bytes, "sums of W4A16 products"));
+  if (!space.w4.empty())
+    ASSAY_CUDA(cudaMemsetAsync(space.w4.data(), 0, static_cast<size_t>(space.w4.bytes()), uploader.stream()));
   ASSAY_ASSIGN(space.logits, DeviceBuffer::allocate(plan.logit_bytes, "a chunk of logits"));
   ASSAY_ASSIGN(space.partials, DeviceBuffer::allocate(plan.partial_bytes, "partial sums of attention"));
   const RopeTable angles = make_rope_table(config.rope, config.head_dim, plan.rope_positions);
@@ -397,27 +476,40 @@ Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& pl
   return space;
 }
 
-// The library fixes its algorithms while there is memory to try them in.
-Status prepare_products(const CudaModel& model, const MemoryPlan& plan, const Workspace& workspace,
-                        cudaStream_t stream) {
-  for (const CudaLayer& layer : model.layers) {
-    ASSAY_TRY(prepare_linear(layer.qkv, Epilogue::Kind::store, layer.qkv.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.o, Epilogue::Kind::add, layer.o.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.gate_up, Epilogue::Kind::swiglu, layer.gate_up.n, workspace, stream));
-    ASSAY_TRY(prepare_linear(layer.down, Epilogue::Kind::add, layer.down.n, workspace, stream));
+// The longest steps whose work space leaves most of the memory to the KV cache, or those that were asked for.
+Result<MemoryPlan> plan_steps(const ModelConfig& config, const BackendOptions& options, const CudaModel& model,
+                              int num_sms, MemoryWish wish) {
+  for (const int64_t tokens : kBatchTokens) {
+    const bool asked = options.max_batch_tokens > 0;
+    wish.max_batch_tokens = asked ? options.max_batch_tokens : tokens;
+    wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
+    wish.w4_scratch_bytes = largest_w4_workspace(model, wish.max_batch_tokens, num_sms);
+    auto plan = plan_memory(config, wish);
+    if (asked || tokens == std::end(kBatchTokens)[-1]) return plan;
+    if (plan.ok() && plan->work_bytes() <= (wish.free_bytes - wish.weight_bytes) / kWorkShare) return plan;
   }
-  const int64_t rest = model.lm_head.n - (plan.num_chunks - 1) * plan.vocab_chunk;
-  ASSAY_TRY(prepare_linear(model.lm_head, Epilogue::Kind::float32, plan.vocab_chunk, workspace, stream));
-  return prepare_linear(model.lm_head, Epilogue::Kind::float32, rest, workspace, stream);
+  return internal_error("no step size was tried");
+}
+
+// The library fixes its algorithms while there is memory to try them in.
+Status prepare_products(const CudaModel& model, const Workspace& workspace, cudaStream_t stream) {
+  for (const CudaLayer& layer : model.layers) {
+    ASSAY_TRY(prepare_linear(layer.qkv, Epilogue::Kind::store, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.o, Epilogue::Kind::add, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.gate_up, Epilogue::Kind::swiglu, workspace, stream));
+    ASSAY_TRY(prepare_linear(layer.down, Epilogue::Kind::add, workspace, stream));
+  }
+  return prepare_linear(model.lm_head, Epilogue::Kind::float32, workspace, stream);
 }
 
 std::string describe(const DeviceInfo& device, const CudaModel& model, const Blas* blas, bool mma) {
   const std::string products = model.form.element == Element::f32 ? "own float32 products"
                                : blas                             ? fmt::format("cuBLASLt {}", blas->version())
                                                                   : std::string("own bf16 products");
-  return fmt::format("{}, {}, {} attention, {} of {} int4{}", device.name, products, mma ? "tensor-core" : "plain",
-                     model.num_int4, model.num_int4 + model.num_dense,
-                     model.form.expand_int4 ? ", int4 weights expanded" : "");
+  std::string int4 = fmt::format("{} of {} int4", model.num_int4, model.num_products);
+  if (model.num_packed > 0) int4 += fmt::format(", {} with W4A16 kernels for generated tokens", model.num_packed);
+  if (model.num_int4 > 0 && model.form.expand_int4) int4 += ", expanded for given ones";
+  return fmt::format("{}, {}, {} attention, {}", device.name, products, mma ? "tensor-core" : "plain", int4);
 }
 
 // A library that is not there costs speed, not correctness.
@@ -441,21 +533,22 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   wish.free_bytes = device.free_bytes;
   wish.weight_bytes = model_bytes(weights, form);
   wish.element_bytes = element_bytes(form.element);
-  wish.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kDefaultBatchTokens;
+  wish.max_batch_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens : kBatchTokens[2];
   wish.kv_bytes = options.kv_bytes;
   wish.max_model_len = options.max_model_len;
   ASSAY_TRY(plan_memory(config, wish));  // says before anything is loaded that it cannot fit
 
   ASSAY_ASSIGN(Uploader uploader, Uploader::create());
   ASSAY_ASSIGN(CudaModel model, load_cuda_model(weights, form, uploader));
-  wish.linear_scratch_bytes = largest_workspace(model, wish.max_batch_tokens);
-  ASSAY_ASSIGN(const MemoryPlan plan, plan_memory(config, wish));
+  if (model.num_packed > 0) ASSAY_TRY(w4a16_prepare());
+  ASSAY_ASSIGN(const MemoryPlan plan, plan_steps(config, options, model, device.num_sms, wish));
   ASSAY_ASSIGN(WorkSpace space, allocate_space(config, plan, uploader));
   ASSAY_TRY(uploader.finish());
   ASSAY_ASSIGN(Stream stream, Stream::create());
+  ASSAY_ASSIGN(Stream copies, Stream::create());
   std::unique_ptr<Blas> blas = open_blas(form.element);
-  const Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get(), nullptr};
-  ASSAY_TRY(prepare_products(model, plan, workspace, stream.get()));
+  Workspace workspace{space.linear.data(), space.linear.bytes(), blas.get()};
+  ASSAY_TRY(prepare_products(model, workspace, stream.get()));
   ASSAY_ASSIGN(space.kv, DeviceBuffer::allocate(plan.kv_bytes, "the KV cache"));
 
   BackendInfo info;
@@ -466,12 +559,18 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   info.kv_bytes = plan.kv_bytes;
   info.max_batch_tokens = static_cast<int32_t>(plan.rows);
   info.max_sequences = kDefaultSequences;
+  info.max_in_flight = kMaxInFlight;
   return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(config, plan, std::move(blas), std::move(stream),
-                                                                std::move(model), std::move(space), std::move(info),
-                                                                device.num_sms));
+                                                                std::move(copies), std::move(model), std::move(space),
+                                                                std::move(info), device.num_sms));
 }
 
 }  // namespace
+
+int64_t num_replayed_steps(const Backend& backend) {
+  const auto* ours = dynamic_cast<const CudaBackend*>(&backend);
+  return ours ? ours->num_replayed_steps() : 0;
+}
 
 bool has_device(std::string* why_not) {
   if (num_devices() == 0) {

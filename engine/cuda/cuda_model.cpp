@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/cuda/kernels.h"
+#include "engine/cuda/repack.h"
+#include "engine/cuda/w4a16.h"
 
 namespace assay::cuda {
 namespace {
@@ -22,13 +26,36 @@ bool same_groups(const PackedLinear& a, const PackedLinear& b) {
 }
 
 // Whether the parts can share one int4 matrix.
-bool stays_int4(const Parts& parts, const ModelForm& form) {
-  if (form.expand_int4 || form.element != Element::bf16) return false;
+bool share_int4(const Parts& parts, const ModelForm& form) {
+  if (form.element != Element::bf16) return false;
   const PackedLinear* first = quantized(*parts[0]);
   return first && std::all_of(parts.begin(), parts.end(), [&](const LinearWeight* part) {
            const PackedLinear* linear = quantized(*part);
            return linear && linear->scheme.bits == 4 && same_groups(*linear, *first);
          });
+}
+
+int64_t rows_of(const Parts& parts) {
+  int64_t rows = 0;
+  for (const LinearWeight* part : parts) rows += part->out_features;
+  return rows;
+}
+
+bool asymmetric(const Parts& parts) {
+  return std::any_of(parts.begin(), parts.end(),
+                     [](const LinearWeight* part) { return quantized(*part)->zero_point.has_value(); });
+}
+
+int64_t group_columns(const PackedLinear& linear) {
+  return linear.scheme.group_size == 0 ? linear.in_features : linear.scheme.group_size;
+}
+
+// The shape in which the W4A16 kernels take parts that share an int4 matrix, if they do.
+std::optional<W4Shape> packed_shape(const Parts& parts) {
+  const PackedLinear& first = *quantized(*parts[0]);
+  if (first.g_idx && first.scheme.group_size > 0) return std::nullopt;
+  const auto shape = w4_shape(rows_of(parts), first.in_features, group_columns(first), asymmetric(parts));
+  return shape.ok() ? std::optional(*shape) : std::nullopt;
 }
 
 template <class T>
@@ -93,16 +120,14 @@ Result<Int4Weight> load_int4(const Parts& parts, Uploader& uploader) {
   const PackedLinear& first = *quantized(*parts[0]);
   const std::string& name = parts[0]->name;
   Int4Weight weight;
-  weight.group_size = first.scheme.group_size == 0 ? first.in_features : first.scheme.group_size;
+  weight.group_size = group_columns(first);
   weight.num_groups = first.scheme.num_groups(first.in_features);
   int64_t code_bytes = 0;
-  bool asymmetric = false;
   std::vector<float> scales;
   std::vector<int8_t> zeros;
   for (const LinearWeight* part : parts) {
     const PackedLinear& linear = *quantized(*part);
     code_bytes += static_cast<int64_t>(linear.packed.bytes.size());
-    asymmetric |= linear.zero_point.has_value();
     ASSAY_ASSIGN(const std::vector<float> part_scales, finite_scales(linear));
     scales.insert(scales.end(), part_scales.begin(), part_scales.end());
     const std::vector<int8_t> part_zeros = zero_points_of(linear);
@@ -116,7 +141,7 @@ Result<Int4Weight> load_int4(const Parts& parts, Uploader& uploader) {
     at += static_cast<int64_t>(bytes.size());
   }
   ASSAY_ASSIGN(weight.scales, uploader.upload(scales, name));
-  if (asymmetric) {
+  if (asymmetric(parts)) {
     ASSAY_ASSIGN(weight.zeros, uploader.upload(zeros, name));
   }
   if (first.g_idx && first.scheme.group_size > 0) {
@@ -125,6 +150,38 @@ Result<Int4Weight> load_int4(const Parts& parts, Uploader& uploader) {
     ASSAY_ASSIGN(weight.group_of_column, uploader.upload(groups, name));
   }
   return weight;
+}
+
+bool exact_in_bf16(const TensorView& scale) {
+  if (scale.dtype == DType::bf16) return true;
+  const auto count = static_cast<int64_t>(scale.bytes.size() / dtype_bytes(scale.dtype));
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = float_at(scale, i);
+    if (bf16_to_float(float_to_bf16(value)) != value) return false;
+  }
+  return true;
+}
+
+// A bias in the order of packed rows.
+Result<DeviceBuffer> load_packed_bias(const std::vector<float>& bias, bool interleaved, const std::string& name,
+                                      Uploader& uploader) {
+  if (!interleaved) return uploader.upload(bias, name);
+  std::vector<float> turns(bias.size());
+  for (size_t i = 0; i < bias.size(); ++i) turns[i] = bias[i / 2 + i % 2 * (bias.size() / 2)];
+  return uploader.upload(turns, name);
+}
+
+// The checkpoint's order on the device -> the kernels' order.
+Result<W4Weight> pack(const Int4Weight& from, const W4Shape& shape, bool gate_up, const std::string& name,
+                      Uploader& uploader) {
+  W4Weight packed;
+  packed.shape = shape;
+  packed.interleaved = gate_up;
+  ASSAY_ASSIGN(packed.blocks, DeviceBuffer::allocate(shape.bytes(), name));
+  const W4Source source{from.codes.as<uint32_t>(), from.scales.as<float>(), from.zeros.as<int8_t>(), from.group_size,
+                        gate_up};
+  ASSAY_TRY(w4a16_repack(source, shape, packed.blocks.data(), uploader.stream()));
+  return packed;
 }
 
 // One part's rows as dense elements.
@@ -155,10 +212,11 @@ Result<DenseWeight> load_dense(const Parts& parts, int64_t n, int64_t k, Element
   return weight;
 }
 
-Result<DeviceBuffer> load_bias(const Parts& parts, Uploader& uploader) {
-  if (std::none_of(parts.begin(), parts.end(), [](const LinearWeight* part) { return part->bias.has_value(); }))
-    return DeviceBuffer();
+// Empty where no part has one.
+Result<std::vector<float>> bias_of(const Parts& parts) {
   std::vector<float> bias;
+  if (std::none_of(parts.begin(), parts.end(), [](const LinearWeight* part) { return part->bias.has_value(); }))
+    return bias;
   for (const LinearWeight* part : parts) {
     std::vector<float> values(static_cast<size_t>(part->out_features));
     if (part->bias) {
@@ -166,7 +224,28 @@ Result<DeviceBuffer> load_bias(const Parts& parts, Uploader& uploader) {
     }
     bias.insert(bias.end(), values.begin(), values.end());
   }
-  return uploader.upload(bias, parts[0]->name);
+  return bias;
+}
+
+// Parts that share an int4 matrix: packed where the kernels take it, dense as well if the form says so.
+Status load_quantized(const Parts& parts, const ModelForm& form, bool gate_up, Uploader& uploader, Linear& linear) {
+  ASSAY_ASSIGN(Int4Weight raw, load_int4(parts, uploader));
+  const auto shape = packed_shape(parts);
+  const bool exact = std::all_of(parts.begin(), parts.end(),
+                                 [](const LinearWeight* part) { return exact_in_bf16(quantized(*part)->scale); });
+  if (shape && exact) {
+    ASSAY_ASSIGN(linear.packed, pack(raw, *shape, gate_up, linear.name, uploader));
+  }
+  if (form.expand_int4) {
+    DenseWeight dense;
+    ASSAY_ASSIGN(dense.data, DeviceBuffer::allocate(linear.n * linear.k * element_bytes(form.element), linear.name));
+    ASSAY_TRY(dequantize_int4(form.element, raw, linear.k, 0, linear.n, dense.data.data(), uploader.stream()));
+    linear.weight = std::move(dense);
+  } else if (!linear.packed) {
+    linear.weight = std::move(raw);
+    return ok_status();
+  }
+  return uploader.finish();  // the codes go away
 }
 
 // A norm's weight; in bfloat16 rounded as the product with it will be.
@@ -184,9 +263,28 @@ Result<CudaLayer> load_layer(const LayerWeights& weights, const ModelForm& form,
   ASSAY_ASSIGN(layer.qkv, load_linear({&weights.q_proj, &weights.k_proj, &weights.v_proj}, form, uploader));
   ASSAY_ASSIGN(layer.o, load_linear({&weights.o_proj}, form, uploader));
   ASSAY_ASSIGN(layer.post_attention_norm, load_norm(weights.post_attention_norm, form.element, uploader));
-  ASSAY_ASSIGN(layer.gate_up, load_linear({&weights.gate_proj, &weights.up_proj}, form, uploader));
+  ASSAY_ASSIGN(layer.gate_up, load_linear({&weights.gate_proj, &weights.up_proj}, form, uploader, true));
   ASSAY_ASSIGN(layer.down, load_linear({&weights.down_proj}, form, uploader));
   return layer;
+}
+
+void count_product(const Linear& linear, CudaModel& model) {
+  ++model.num_products;
+  model.num_packed += linear.packed.has_value();
+  model.num_int4 += linear.packed.has_value() || std::holds_alternative<Int4Weight>(linear.weight);
+}
+
+// Dense whatever it was: chunks of its rows are multiplied apart.
+Result<Linear> load_head(const LinearWeight& head, const ModelForm& form, Uploader& uploader) {
+  Linear linear;
+  linear.name = head.name;
+  linear.n = head.out_features;
+  linear.k = head.in_features;
+  linear.element = form.element;
+  ASSAY_ASSIGN(linear.weight, load_dense({&head}, linear.n, linear.k, form.element, uploader));
+  ASSAY_ASSIGN(const std::vector<float> bias, bias_of({&head}));
+  ASSAY_ASSIGN(linear.bias, uploader.upload(bias, linear.name));
+  return linear;
 }
 
 bool same_bytes(const TensorView& view, const LinearWeight& linear) {
@@ -195,27 +293,22 @@ bool same_bytes(const TensorView& view, const LinearWeight& linear) {
 }
 
 int64_t linear_bytes(const Parts& parts, const ModelForm& form) {
-  const bool int4 = stays_int4(parts, form);
+  const int64_t elements = rows_of(parts) * parts[0]->in_features;
+  const int64_t dense = elements * element_bytes(form.element);
   int64_t bytes = 0;
-  for (const LinearWeight* part : parts) {
-    const int64_t elements = part->out_features * part->in_features;
-    if (part->bias) bytes += part->out_features * 4;
-    if (!int4) {
-      bytes += elements * element_bytes(form.element);
-      continue;
-    }
-    const int64_t groups = quantized(*part)->scheme.num_groups(part->in_features);
-    bytes += elements / 2 + part->out_features * groups * (quantized(*part)->zero_point ? 5 : 4);
-  }
-  return bytes;
+  for (const LinearWeight* part : parts) bytes += part->bias ? 2 * part->out_features * 4 : 0;
+  if (!share_int4(parts, form)) return bytes + dense;
+  const int64_t groups = rows_of(parts) * quantized(*parts[0])->scheme.num_groups(parts[0]->in_features);
+  const int64_t raw = elements / 2 + groups * (asymmetric(parts) ? 5 : 4);
+  const auto shape = packed_shape(parts);
+  if (form.expand_int4) return bytes + dense + (shape ? shape->bytes() : 0);
+  return bytes + (shape ? std::max(raw, shape->bytes()) : raw);
 }
 
 }  // namespace
 
 int64_t model_bytes(const ModelWeights& weights, const ModelForm& form) {
-  ModelForm dense = form;
-  dense.expand_int4 = true;
-  int64_t bytes = linear_bytes({&weights.lm_head}, dense);
+  int64_t bytes = weights.lm_head.out_features * weights.lm_head.in_features * element_bytes(form.element);
   if (!same_bytes(weights.embed_tokens, weights.lm_head))
     bytes += weights.embed_tokens.rows() * weights.embed_tokens.cols() * element_bytes(form.element);
   for (const LayerWeights& layer : weights.layers) {
@@ -235,7 +328,19 @@ int64_t largest_workspace(const CudaModel& model, int64_t max_rows) {
   return bytes;
 }
 
-Result<Linear> load_linear(const Parts& parts, const ModelForm& form, Uploader& uploader) {
+int64_t largest_w4_workspace(const CudaModel& model, int64_t max_rows, int num_sms) {
+  int64_t bytes = 0;
+  std::set<std::pair<int64_t, int64_t>> seen;  // layers are of a few shapes, and have one group size
+  for (const CudaLayer& layer : model.layers) {
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      if (linear->packed && seen.insert({linear->n, linear->k}).second)
+        bytes = std::max(bytes, w4_workspace_bytes(*linear, max_rows, num_sms));
+    }
+  }
+  return bytes;
+}
+
+Result<Linear> load_linear(const Parts& parts, const ModelForm& form, Uploader& uploader, bool gate_up) {
   ASSAY_CHECK(!parts.empty());
   Linear linear;
   linear.name = parts[0]->name;
@@ -248,12 +353,16 @@ Result<Linear> load_linear(const Parts& parts, const ModelForm& form, Uploader& 
   if (linear.k % 8 != 0)
     return unsupported(
         fmt::format("{}: {} inputs, the CUDA backend takes multiples of 8; use --backend cpu", linear.name, linear.k));
-  if (stays_int4(parts, form)) {
-    ASSAY_ASSIGN(linear.weight, load_int4(parts, uploader));
+  if (share_int4(parts, form)) {
+    ASSAY_TRY(load_quantized(parts, form, gate_up, uploader, linear));
   } else {
     ASSAY_ASSIGN(linear.weight, load_dense(parts, linear.n, linear.k, form.element, uploader));
   }
-  ASSAY_ASSIGN(linear.bias, load_bias(parts, uploader));
+  ASSAY_ASSIGN(const std::vector<float> bias, bias_of(parts));
+  ASSAY_ASSIGN(linear.bias, uploader.upload(bias, linear.name));
+  if (linear.packed && !bias.empty()) {
+    ASSAY_ASSIGN(linear.packed->bias, load_packed_bias(bias, gate_up, linear.name, uploader));
+  }
   return linear;
 }
 
@@ -263,15 +372,12 @@ Result<CudaModel> load_cuda_model(const ModelWeights& weights, const ModelForm& 
   model.layers.reserve(weights.layers.size());
   for (const LayerWeights& layer : weights.layers) {
     ASSAY_ASSIGN(CudaLayer loaded, load_layer(layer, form, uploader));
-    for (const Linear* linear : {&loaded.qkv, &loaded.o, &loaded.gate_up, &loaded.down})
-      ++(linear->is_int4() ? model.num_int4 : model.num_dense);
+    for (const Linear* linear : {&loaded.qkv, &loaded.o, &loaded.gate_up, &loaded.down}) count_product(*linear, model);
     model.layers.push_back(std::move(loaded));
   }
   ASSAY_ASSIGN(model.final_norm, load_norm(weights.final_norm, form.element, uploader));
-  ModelForm dense = form;
-  dense.expand_int4 = true;
-  ASSAY_ASSIGN(model.lm_head, load_linear({&weights.lm_head}, dense, uploader));
-  ++model.num_dense;
+  ASSAY_ASSIGN(model.lm_head, load_head(weights.lm_head, form, uploader));
+  ++model.num_products;
   if (!same_bytes(weights.embed_tokens, weights.lm_head)) {
     const int64_t elements = weights.embed_tokens.rows() * weights.embed_tokens.cols();
     ASSAY_ASSIGN(model.own_embedding, DeviceBuffer::allocate(elements * element_bytes(form.element), "embed_tokens"));

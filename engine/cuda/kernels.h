@@ -71,6 +71,9 @@ Status finish_product(Element element, const float* sums, const float* bias, int
 Status dequantize_int4(Element element, const Int4Weight& weight, int64_t k, int64_t first_row, int64_t count,
                        void* out, cudaStream_t stream);
 
+// The whole matrix as bf16 [n, k], rows in the checkpoint's order: the bits of dequantize_int4.
+Status dequantize_w4(const W4Weight& weight, void* out, cudaStream_t stream);
+
 // out = x W^T by own kernels: float32 sums over k in ascending order, whatever m is.
 //   x T [m, k], w T [n, k]; kinds store, add and float32 without bias. k is a multiple of 8.
 Status multiply_own(Element element, const void* x, const void* w, int64_t m, int64_t n, int64_t k,
@@ -115,24 +118,23 @@ Status combine_attention(Element element, const float* partials, const CombineIt
 
 // ---- output head ---------------------------------------------------------------------------------------------------
 
-// Reads logits [rows, ld] of tokens [first_token, first_token + count) once per wish.
+// Reads whole rows of logits, a chunk of the vocabulary after the other.
 struct ReadLogits {
-  const float* logits = nullptr;
+  const float* logits = nullptr;  // [rows, ld]
   int64_t ld = 0;
   int64_t rows = 0;
-  int32_t first_token = 0;
-  int32_t count = 0;
-  int32_t chunk = 0, num_chunks = 0;
-  ChunkStats* stats = nullptr;            // [rows, num_chunks]
-  const int32_t* first_target = nullptr;  // [rows + 1]
+  int64_t first_row = 0;  // of the rows that the pointers below count
+  int64_t vocab_size = 0;
+  int64_t chunk_tokens = 0;               // num_chunks = ceil(vocab_size / chunk_tokens)
+  ChunkStats* stats = nullptr;            // [all rows, num_chunks]
+  const int32_t* first_target = nullptr;  // [all rows + 1]
   const int32_t* targets = nullptr;
   float* target_logits = nullptr;     // one a target
-  const int32_t* num_top = nullptr;   // [rows], at most max_top
+  const int32_t* num_top = nullptr;   // [all rows], at most max_top
   int32_t max_top = 0;                // 0: nobody asks
-  TopEntry* top = nullptr;            // [rows, num_chunks, max_top]; entries beyond num_top are not written
-  const int32_t* kept_row = nullptr;  // [rows]: row of `kept` that the logits are copied to, or -1
+  TopEntry* top = nullptr;            // [all rows, num_chunks, max_top]; entries beyond num_top are not written
+  const int32_t* kept_row = nullptr;  // [all rows]: row of `kept` that the logits are copied to, or -1
   float* kept = nullptr;              // [kept rows, vocab_size]
-  int64_t vocab_size = 0;
 };
 Status read_logits(const ReadLogits& work, cudaStream_t stream);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace assay::cuda {
 namespace {
@@ -26,6 +27,52 @@ bool swept_tile(const LaunchPlan& plan) {
   if (plan.warpgroups == 4) return plan.halves == 1 ? t == 64 || t == 96 : plan.halves == 2 && t == 96;
   if (plan.warpgroups == 2) return plan.halves == 1 ? t == 128 || t == 192 || t == 256 : plan.halves == 2 && t == 128;
   return false;
+}
+
+constexpr LaunchPlan::Schedule kStream = LaunchPlan::Schedule::stream, kTiles = LaunchPlan::Schedule::tiles;
+
+struct Tile {
+  LaunchPlan::Schedule schedule;
+  int tokens, warpgroups, halves, stages;
+};
+
+// The fastest kernels that sum in the shape's order, up to so many tokens. Tuned by: bench_gemm --sweep on an H100.
+struct Rung {
+  int64_t most_tokens;
+  Tile tall;   // rows enough for whole tiles on every multiprocessor: gate and up
+  Tile small;  // few rows: queries, keys and values; attention's output
+  Tile deep;   // few rows of many columns: down
+};
+
+constexpr Rung kLadder[] = {
+    {8, {kStream, 8, 4, 2, 6}, {kStream, 8, 4, 2, 4}, {kStream, 8, 4, 2, 6}},
+    {16, {kStream, 16, 4, 2, 10}, {kStream, 16, 4, 2, 4}, {kStream, 16, 4, 2, 6}},
+    {32, {kStream, 32, 4, 2, 8}, {kStream, 32, 4, 2, 4}, {kStream, 32, 4, 2, 4}},
+    {64, {kTiles, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}},
+    {96, {kTiles, 96, 4, 1, 6}, {kStream, 96, 4, 2, 4}, {kStream, 96, 4, 2, 4}},
+    {128, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kStream, 128, 4, 1, 4}},
+    {256, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kTiles, 128, 2, 2, 4}},
+    {512, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 192, 2, 1, 6}},
+    {1536, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 96, 4, 2, 4}},
+    {INT64_MAX, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 128, 4, 1, 6}},
+};
+constexpr int64_t kDeepColumns = 16384, kTallBlockRows = 132;
+
+const Rung& rung_for(int64_t m) {
+  return *std::find_if(std::begin(kLadder), std::end(kLadder), [&](const Rung& rung) { return m <= rung.most_tokens; });
+}
+
+bool is_tall(const W4Shape& shape) { return shape.num_block_rows >= kTallBlockRows; }
+
+LaunchPlan plan_of(const Tile& tile, const W4Shape& shape, const PlanOptions& options) {
+  LaunchPlan plan;
+  plan.schedule = tile.schedule;
+  plan.tile_tokens = tile.tokens, plan.warpgroups = tile.warpgroups, plan.halves = tile.halves;
+  plan.batch_invariant = options.batch_invariant;
+  plan.overlap = options.overlap;
+  plan.spread_reduction = options.num_sms >= num_workers(shape.num_blocks());
+  plan.stages = plan_max_stages(plan, shape, tile.stages);
+  return plan;
 }
 
 }  // namespace
@@ -78,20 +125,12 @@ bool plan_is_supported(const LaunchPlan& plan, const W4Shape& shape) {
 }
 
 LaunchPlan plan_w4a16(int64_t m, const W4Shape& shape, const PlanOptions& options) {
-  LaunchPlan plan;
-  plan.batch_invariant = options.batch_invariant;
-  plan.overlap = options.overlap;
-  plan.spread_reduction = options.num_sms >= num_workers(shape.num_blocks());
-  plan.tile_tokens = m <= 8 ? 8 : m <= 16 ? 16 : m <= 32 ? 32 : m <= 64 ? 64 : 128;
-  plan.halves = plan.tile_tokens == 128 ? 1 : 2;
-  // Whole tiles where they fill the device about as evenly as streams do, or where streams would sum too often.
-  const int64_t token_tiles = (m + plan.tile_tokens - 1) / plan.tile_tokens;
-  const int64_t tiles = shape.num_block_rows * token_tiles;
-  const int64_t waves = (tiles + options.num_sms - 1) / options.num_sms;
-  const bool even = tiles * 100 >= waves * options.num_sms * 85;
-  if (token_tiles > 1 && (even || token_tiles > 4)) plan.schedule = LaunchPlan::Schedule::tiles;
-  plan.stages = plan_max_stages(plan, shape, plan.tile_tokens == 128 ? 6 : 10);
-  return plan;
+  const Rung& rung = rung_for(m);
+  Tile tile = is_tall(shape) ? rung.tall : shape.k >= kDeepColumns ? rung.deep : rung.small;
+  LaunchPlan plan = plan_of(tile, shape, options);
+  if (plan_is_supported(plan, shape)) return plan;
+  tile.tokens = 128, tile.warpgroups = 4, tile.halves = 1;
+  return plan_of(tile, shape, options);
 }
 
 }  // namespace assay::cuda

@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/kernels.h"
+#include "engine/cuda/w4a16.h"
 
 namespace assay::cuda {
 namespace {
@@ -59,7 +60,43 @@ Status dense_weight(const Linear& linear, Scratch& scratch, const Workspace& wor
   void* made = scratch.take(linear.n * linear.k * element_bytes(linear.element));
   *w = made;
   note(workspace, "dequantize");
-  return dequantize_int4(linear.element, std::get<Int4Weight>(linear.weight), linear.k, 0, linear.n, made, stream);
+  if (const auto* int4 = std::get_if<Int4Weight>(&linear.weight))
+    return dequantize_int4(linear.element, *int4, linear.k, 0, linear.n, made, stream);
+  ASSAY_CHECK(linear.packed.has_value() && linear.element == Element::bf16);
+  return dequantize_w4(*linear.packed, made, stream);
+}
+
+PlanOptions plan_options(int num_sms, bool overlap) {
+  PlanOptions options;
+  options.num_sms = num_sms;
+  options.overlap = overlap;
+  return options;
+}
+
+W4Epilogue::Kind w4_kind(Epilogue::Kind kind) {
+  switch (kind) {
+    case Epilogue::Kind::store: return W4Epilogue::Kind::store;
+    case Epilogue::Kind::add: return W4Epilogue::Kind::add;
+    case Epilogue::Kind::swiglu: return W4Epilogue::Kind::swiglu;
+    case Epilogue::Kind::float32: break;
+  }
+  return W4Epilogue::Kind::float32;
+}
+
+Status multiply_packed(const Linear& linear, const void* x, int64_t m, const Epilogue& epilogue,
+                       const Workspace& workspace, cudaStream_t stream) {
+  const W4Weight& w = *linear.packed;
+  const LaunchPlan plan = plan_w4a16(m, w.shape, plan_options(workspace.num_sms, workspace.overlap));
+  const W4Epilogue how{w4_kind(epilogue.kind), epilogue.out, epilogue.ld, w.bias.as<float>()};
+  std::string ran;
+  ASSAY_TRY(w4a16_matmul({w.shape, w.blocks.data()}, static_cast<const __nv_bfloat16*>(x), linear.k, m, how, plan,
+                         workspace.w4, stream, workspace.ran ? &ran : nullptr));
+  note(workspace, ran.c_str());
+  return ok_status();
+}
+
+int64_t out_element_bytes(Element element, Epilogue::Kind kind) {
+  return kind == Epilogue::Kind::add || kind == Epilogue::Kind::float32 ? 4 : element_bytes(element);
 }
 
 // Kind of the product proper; what differs from it is done to its results.
@@ -97,35 +134,44 @@ Status multiply_and_finish(const Linear& linear, const void* x, const void* w, i
 int64_t linear_workspace_bytes(const Linear& linear, int64_t max_rows) {
   int64_t bytes = aligned(max_rows * linear.n * element_bytes(linear.element));
   if (!linear.bias.empty()) bytes += aligned(max_rows * linear.n * 4);
-  if (linear.is_int4()) bytes += aligned(linear.n * linear.k * element_bytes(linear.element));
+  if (!linear.is_dense()) bytes += aligned(linear.n * linear.k * element_bytes(linear.element));
+  return bytes;
+}
+
+int64_t w4_workspace_bytes(const Linear& linear, int64_t max_rows, int num_sms) {
+  int64_t bytes = 0;
+  if (!linear.packed) return bytes;
+  for (int64_t m = 1; m <= max_rows; ++m) {
+    const W4Shape& shape = linear.packed->shape;
+    bytes = std::max(bytes, w4a16_workspace_bytes(shape, m, plan_w4a16(m, shape, plan_options(num_sms, false))));
+  }
   return bytes;
 }
 
 Status linear_forward(const Linear& linear, const void* x, int64_t m, const Epilogue& epilogue,
                       const Workspace& workspace, cudaStream_t stream) {
+  return linear_forward_split(linear, x, 0, m, epilogue, workspace, stream);
+}
+
+Status linear_forward_split(const Linear& linear, const void* x, int64_t num_generated, int64_t m,
+                            const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream) {
   if (workspace.ran) workspace.ran->clear();
-  if (m == 0) return ok_status();
+  const bool served = linear.packed && linear.packed->interleaved == (epilogue.kind == Epilogue::Kind::swiglu);
+  const int64_t first = served ? num_generated : 0;
+  if (first > 0) ASSAY_TRY(multiply_packed(linear, x, first, epilogue, workspace, stream));
+  if (first == m) return ok_status();
+  const auto* given = static_cast<const std::byte*>(x) + first * linear.k * element_bytes(linear.element);
+  Epilogue rest = epilogue;
+  rest.out = static_cast<std::byte*>(rest.out) + first * rest.ld * out_element_bytes(linear.element, rest.kind);
   Scratch scratch(workspace);
   const void* w = nullptr;
   ASSAY_TRY(dense_weight(linear, scratch, workspace, stream, &w));
-  return multiply_and_finish(linear, x, w, m, epilogue, scratch, workspace, stream);
+  return multiply_and_finish(linear, given, w, m - first, rest, scratch, workspace, stream);
 }
 
-Status linear_rows_forward(const Linear& linear, int64_t first, int64_t count, const void* x, int64_t m,
-                           const Epilogue& epilogue, const Workspace& workspace, cudaStream_t stream) {
-  if (workspace.ran) workspace.ran->clear();
-  if (m == 0) return ok_status();
-  ASSAY_CHECK(!linear.is_int4() && linear.bias.empty() && epilogue.kind != Epilogue::Kind::swiglu);
-  ASSAY_CHECK_LE(first + count, linear.n);
-  const auto* w = static_cast<const std::byte*>(std::get<DenseWeight>(linear.weight).data.data()) +
-                  first * linear.k * element_bytes(linear.element);
-  return multiply(linear.element, x, w, m, count, linear.k, epilogue, workspace, stream);
-}
-
-Status prepare_linear(const Linear& linear, Epilogue::Kind kind, int64_t count, const Workspace& workspace,
-                      cudaStream_t stream) {
+Status prepare_linear(const Linear& linear, Epilogue::Kind kind, const Workspace& workspace, cudaStream_t stream) {
   if (linear.element != Element::bf16 || !workspace.blas) return ok_status();
-  const BlasShape shape = shape_of(count, linear.k, product_kind(linear, kind));
+  const BlasShape shape = shape_of(linear.n, linear.k, product_kind(linear, kind));
   if (workspace.blas->is_prepared(shape)) return ok_status();
   Scratch scratch(workspace);
   const void* w = nullptr;

@@ -11,7 +11,9 @@ namespace assay::cuda {
 namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
-constexpr int64_t kVocabChunk = 8192;           // a row's chunk of logits is read back from a cache, not from memory
+constexpr int64_t kVocabChunk = 8192;  // pieces of a row that are read side by side
+constexpr int64_t kLogitBytes = 256 * kMiB;
+constexpr int64_t kLogitRows = 256;             // as many as decode at once, at least
 constexpr int64_t kPartialBytes = 128 * kMiB;   // more sums than this are not worth splitting for
 constexpr int64_t kReservedBytes = 768 * kMiB;  // the context, the library's and the kernels' own needs
 constexpr int64_t kMostBlocks = std::numeric_limits<int32_t>::max() / kKvBlockTokens - 1;  // slots are int32
@@ -27,9 +29,11 @@ void plan_activations(const ModelConfig& config, const MemoryWish& wish, MemoryP
   plan.attended_bytes = rows * config.q_width() * element;
   plan.mlp_bytes = rows * config.intermediate_size * element;
   plan.linear_scratch_bytes = wish.linear_scratch_bytes;
+  plan.w4_scratch_bytes = wish.w4_scratch_bytes;
   plan.vocab_chunk = std::min(config.vocab_size, kVocabChunk);
   plan.num_chunks = (config.vocab_size + plan.vocab_chunk - 1) / plan.vocab_chunk;
-  plan.logit_bytes = rows * plan.vocab_chunk * 4;
+  plan.logit_rows = std::min(rows, std::max(kLogitRows, kLogitBytes / (config.vocab_size * 4)));
+  plan.logit_bytes = plan.logit_rows * config.vocab_size * 4;
   const int64_t slot_bytes = config.num_heads * (config.head_dim + 2) * 4;
   plan.partial_slots = kPartialBytes / slot_bytes;
   plan.partial_bytes = plan.partial_slots * slot_bytes;
@@ -58,7 +62,7 @@ Status plan_blocks(const MemoryWish& wish, MemoryPlan& plan) {
 
 int64_t MemoryPlan::work_bytes() const {
   return residual_bytes + picked_bytes + normed_bytes + qkv_bytes + attended_bytes + mlp_bytes + linear_scratch_bytes +
-         logit_bytes + partial_bytes + upload_bytes + rope_bytes;
+         w4_scratch_bytes + logit_bytes + partial_bytes + upload_bytes + rope_bytes;
 }
 
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const MemoryWish& wish) {

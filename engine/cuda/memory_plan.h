@@ -12,6 +12,7 @@ struct MemoryWish {
   int64_t free_bytes = 0;    // of the device
   int64_t weight_bytes = 0;  // of the model as it will lie there
   int64_t linear_scratch_bytes = 0;
+  int64_t w4_scratch_bytes = 0;
   int element_bytes = 2;
   int64_t max_batch_tokens = 0;
   int64_t kv_bytes = 0;  // 0: what is left
@@ -29,9 +30,11 @@ struct MemoryPlan {
   int64_t attended_bytes = 0;  // [rows, q]
   int64_t mlp_bytes = 0;       // [rows, intermediate_size]
   int64_t linear_scratch_bytes = 0;
-  int64_t vocab_chunk = 0;  // tokens whose logits are made at once
+  int64_t w4_scratch_bytes = 0;  // of the W4A16 kernels
+  int64_t vocab_chunk = 0;       // tokens whose logits are read as one
   int64_t num_chunks = 0;
-  int64_t logit_bytes = 0;    // float [rows, vocab_chunk]
+  int64_t logit_rows = 0;     // whose logits are made at once
+  int64_t logit_bytes = 0;    // float [logit_rows, vocab_size]
   int64_t partial_slots = 0;  // of attention
   int64_t partial_bytes = 0;
   int64_t upload_bytes = 0;  // a step's bookkeeping; grows when a batch needs more

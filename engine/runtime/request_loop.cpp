@@ -139,7 +139,7 @@ void RequestLoop::plan_queued() {
 Result<bool> RequestLoop::step() {
   if (!failure_.ok()) return failure_;
   const bool queued = !queued_loglikelihoods_.empty() || !queued_generates_.empty();
-  if (!queued && scheduler_.idle()) return false;
+  if (!queued && scheduler_.idle() && in_flight_.empty()) return false;
   const int64_t begin_us = real_clock().monotonic_us();
   plan_queued();
   failure_ = run_batch();
@@ -149,26 +149,50 @@ Result<bool> RequestLoop::step() {
 }
 
 Status RequestLoop::run_batch() {
+  const auto most = static_cast<size_t>(std::max(1, backend_.info().max_in_flight));
+  while (in_flight_.size() < most && (in_flight_.empty() || !in_flight_.back().generates)) {
+    ASSAY_ASSIGN(const bool submitted, submit_next());
+    if (!submitted) break;
+  }
+  return in_flight_.empty() ? ok_status() : collect_oldest();
+}
+
+// False when there is nothing to submit. The scheduler goes on as if the batch had run: its results are not needed for
+// that, save those of generations.
+Result<bool> RequestLoop::submit_next() {
   for (;;) {
-    const ScheduledBatch plan = scheduler_.next();
+    InFlight& next = in_flight_.emplace_back();
+    next.plan = scheduler_.next();
     end_rejected();
-    if (plan.batch.num_rows() == 0) return ok_status();
-    const auto results = backend_.forward(plan.batch);
-    if (results.ok()) {
-      deliver(plan, *results);
-      return ok_status();
+    if (next.plan.batch.num_rows() == 0) {
+      in_flight_.pop_back();
+      return false;
     }
-    scheduler_.abandon(plan);
-    const Status status = results.status();
+    const Status status = backend_.submit(next.plan.batch);
+    if (status.ok()) {
+      account(next.plan);
+      scheduler_.complete(next.plan);
+      for (auto& sequence : scheduler_.take_finished()) next.ended.push_back(std::move(sequence));
+      next.generates = std::any_of(next.plan.uses.begin(), next.plan.uses.end(),
+                                   [](const LogitUse& use) { return use.sequence->generates; });
+      return true;
+    }
+    scheduler_.abandon(next.plan);
+    in_flight_.pop_back();
     if (status.code() != Code::out_of_memory || !scheduler_.shrink_budget()) return status;
     log_warning(fmt::format("{}; going on with smaller batches", status.message()));
   }
 }
 
+Status RequestLoop::collect_oldest() {
+  const auto results = backend_.collect();
+  if (results.ok()) deliver(in_flight_.front().plan, *results);
+  in_flight_.pop_front();
+  return results.status();
+}
+
 void RequestLoop::deliver(const ScheduledBatch& plan, const std::vector<LogitResult>& results) {
   ASSAY_CHECK_EQ(results.size(), plan.uses.size());
-  account(plan);
-  scheduler_.complete(plan);
   for (size_t i = 0; i < results.size(); ++i) {
     if (!plan.uses[i].sequence->generates) deliver_scores(plan.uses[i], results[i]);
   }
@@ -243,13 +267,14 @@ void RequestLoop::deliver_tokens(const ScheduledBatch& plan, const std::vector<L
 }
 
 void RequestLoop::end_rejected() {
-  for (const auto& sequence : scheduler_.take_rejected()) {
+  for (auto& sequence : scheduler_.take_rejected()) {
     const std::string error = cache_too_small(sequence->num_tokens());
     if (sequence->generates) {
       generation_of(*sequence).fail(error);
       end_sample(sequence->request);
     }
     for (const WantedScore& wanted : sequence->wanted) fail_scoring(wanted.request, error);
+    in_flight_.front().ended.push_back(std::move(sequence));
   }
 }
 
@@ -296,6 +321,9 @@ Generation& RequestLoop::generation_of(const Sequence& sequence) {
 std::vector<Answer> RequestLoop::poll() { return std::exchange(answers_, {}); }
 
 void RequestLoop::cancel_all() {
+  for (; !in_flight_.empty(); in_flight_.pop_front()) {
+    if (const auto unwanted = backend_.collect(); !unwanted.ok() && failure_.ok()) failure_ = unwanted.status();
+  }
   queued_loglikelihoods_.clear();
   queued_generates_.clear();
   scheduler_.cancel_all();

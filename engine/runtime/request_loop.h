@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -24,7 +25,8 @@ struct RequestLoopOptions {
   bool prefix_tree = true;
 };
 
-// Requests in, batches through a Backend, answers out: what is left of the engine without checkpoint and tokenizer.
+// Requests in, batches through a Backend, answers out: what is left of the engine without checkpoint and tokenizer. A
+// batch is planned while the one before it runs, unless it needs a token that one generates.
 // Answers depend on the request and the backend's numbers only. One thread at a time.
 class RequestLoop {
  public:
@@ -50,6 +52,12 @@ class RequestLoop {
     std::vector<Generation> samples;
     int missing = 0;  // samples not ended yet
   };
+  // A batch that the backend has and has not answered.
+  struct InFlight {
+    ScheduledBatch plan;
+    std::vector<std::unique_ptr<Sequence>> ended;  // sequences that the scheduler let go meanwhile: plans name them
+    bool generates = false;                        // its answers decide what comes next
+  };
 
   Status check_tokens(const char* field, const Tokens& tokens) const;
   Status check(const LoglikelihoodRequest& request) const;
@@ -57,6 +65,8 @@ class RequestLoop {
   void plan_queued();
   std::string cache_too_small(int64_t num_tokens) const;
   Status run_batch();
+  Result<bool> submit_next();
+  Status collect_oldest();
   void deliver(const ScheduledBatch& plan, const std::vector<LogitResult>& results);
   void account(const ScheduledBatch& plan);
   void deliver_scores(const LogitUse& use, const LogitResult& result);
@@ -71,7 +81,8 @@ class RequestLoop {
   const TokenTexts& texts_;
   RequestLoopOptions options_;
   Scheduler scheduler_;
-  Status failure_;  // once set, the loop is of no more use
+  std::deque<InFlight> in_flight_;  // oldest first
+  Status failure_;                  // once set, the loop is of no more use
   RequestId next_request_ = 1;
   int64_t next_sequence_ = 0;
   std::vector<PendingLoglikelihood> queued_loglikelihoods_;

@@ -23,6 +23,7 @@ bool has_rows(const ScheduledBatch& plan, const Sequence& sequence) {
 
 // The row of the first wanted score must be computed, as must the last row of a prompt: KV before it may be shared.
 int32_t most_to_share(const Sequence& sequence) {
+  if (sequence.generates) return sequence.num_prompt() - 1;
   const int32_t all_but_last = sequence.num_tokens() - 1;
   const auto next = static_cast<size_t>(sequence.num_scored);
   return next < sequence.wanted.size() ? std::min(all_but_last, sequence.wanted[next].position) : all_but_last;
@@ -52,8 +53,8 @@ ScheduledBatch Scheduler::next() {
     admitted_.clear();
     slot_rows_.clear();
     preempted_ = false;
-    plan_running(plan, SequenceState::decoding);
-    plan_running(plan, SequenceState::prefilling);
+    plan_running(plan, true);
+    plan_running(plan, false);
     if (!preempted_) plan_waiting(plan);
     num_tokens_scheduled_ += plan.batch.num_rows();
     if (plan.batch.num_rows() > 0 || idle()) return plan;
@@ -62,10 +63,10 @@ ScheduledBatch Scheduler::next() {
   }
 }
 
-void Scheduler::plan_running(ScheduledBatch& plan, SequenceState state) {
+void Scheduler::plan_running(ScheduledBatch& plan, bool generated) {
   // Planning one sequence may send younger ones back: the index stays valid, an iterator would not.
   for (size_t i = 0; i < running_.size() && budget_left(plan) > 0; ++i) {
-    if (running_[i]->state == state) plan_rows(plan, *running_[i]);
+    if (running_[i]->next_is_generated() == generated) plan_rows(plan, *running_[i]);
   }
 }
 
@@ -152,7 +153,9 @@ KvBlockId Scheduler::branch(KvBlockId from, int32_t num_slots, Batch& batch) {
 
 void Scheduler::plan_rows(ScheduledBatch& plan, Sequence& sequence) {
   ASSAY_CHECK_LT(sequence.num_computed, sequence.num_tokens());
-  const int32_t wanted_end = std::min(sequence.num_tokens(), sequence.num_computed + budget_left(plan));
+  const bool still_prompt = sequence.num_computed < sequence.num_prompt();
+  const int32_t last = sequence.generates && still_prompt ? sequence.num_prompt() : sequence.num_tokens();
+  const int32_t wanted_end = std::min(last, sequence.num_computed + budget_left(plan));
   const int32_t end = reserve(plan, sequence, wanted_end);
   if (end > sequence.num_computed) add_segment(plan, sequence, end);
 }
@@ -195,11 +198,12 @@ void Scheduler::add_segment(ScheduledBatch& plan, Sequence& sequence, int32_t en
   segment.first_row = plan.batch.num_rows();
   segment.num_tokens = end - sequence.num_computed;
   segment.first_position = sequence.num_computed;
+  segment.generated = sequence.next_is_generated();
   const auto table = sequence.block_table.begin();
   segment.block_table.assign(table, table + kv_blocks_for(end));
   for (int32_t i = sequence.num_computed; i < end; ++i) plan.batch.tokens.push_back(sequence.token(i));
   add_logit_requests(plan, sequence, segment.first_row, end);
-  if (options_.prefix_tree && sequence.state == SequenceState::prefilling) share(sequence, segment);
+  if (options_.prefix_tree && !segment.generated) share(sequence, segment);
   plan.batch.segments.push_back(std::move(segment));
   plan.sequences.push_back(&sequence);
 }

@@ -33,8 +33,10 @@ struct ScheduledBatch {
   std::vector<Sequence*> sequences;  // one a segment: whose rows it holds
 };
 
-// Picks the next batch: decoding sequences first (one token each), then those in mid-prompt, then waiting ones in
-// order, chunked to the token budget. What a batch computes is known to the prefix tree as soon as it is planned, so
+// Picks the next batch: generated tokens first (one of each decoding sequence; all that a preempted one has to compute
+// again), then sequences in mid-prompt, then waiting ones in order, chunked to the token budget. No segment holds both
+// given and generated tokens, and only given ones are shared: a backend may compute the two differently. What a batch
+// computes is known to the prefix tree as soon as it is planned, so
 // neighbors in one batch share it: whole blocks by reference; a block they share in part by a copy of the slots
 // computed earlier and by extra writes of the rows computed now. Finished loglikelihood sequences leave their KV in the
 // prefix tree.
@@ -75,7 +77,7 @@ class Scheduler {
   // Rows of the batch being planned that fill a block's slots; -1 where a slot was filled before.
   using SlotRows = std::array<int32_t, kKvBlockTokens>;
 
-  void plan_running(ScheduledBatch& plan, SequenceState state);
+  void plan_running(ScheduledBatch& plan, bool generated);
   void plan_waiting(ScheduledBatch& plan);
   bool admit(ScheduledBatch& plan);
   PrefixTree::Match take_prefix(const Sequence& sequence);

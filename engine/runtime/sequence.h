@@ -41,6 +41,8 @@ struct Sequence {
   std::vector<KvBlockId> block_table;  // this sequence holds a reference on each
 
   int32_t num_prompt() const { return static_cast<int32_t>(context->size()); }
+  // Whether the next token to compute is one that the model made.
+  bool next_is_generated() const { return generates && num_computed >= num_prompt(); }
   int32_t num_tokens() const { return static_cast<int32_t>(context->size() + tail.size()); }
   TokenId token(int32_t i) const {
     return i < num_prompt() ? (*context)[static_cast<size_t>(i)] : tail[static_cast<size_t>(i - num_prompt())];

@@ -38,6 +38,7 @@ class Contract {
     extra_writes();
     block_numbers();
     few_requests();
+    generated_tokens();
   }
 
  private:
@@ -53,8 +54,9 @@ class Contract {
   }
 
   // Appends tokens [begin, end) of a sequence to a batch, every row's logits wanted.
-  static void append(Batch& batch, const Sequence& sequence, int32_t begin, int32_t end) {
+  static void append(Batch& batch, const Sequence& sequence, int32_t begin, int32_t end, bool generated = false) {
     BatchSegment segment;
+    segment.generated = generated;
     segment.first_row = batch.num_rows();
     segment.num_tokens = end - begin;
     segment.first_position = begin;
@@ -257,6 +259,43 @@ class Contract {
     Batch last;
     append(last, sequence, 51, 52);
     expect_rows(forward(last), 0, want, 51, 52, "after a batch that wanted nothing");
+  }
+
+  // 30 given tokens, then 40 of the model's own: one at a time, all at once, beside others' tokens of both kinds.
+  void generated_tokens() {
+    constexpr int32_t kGiven = 30;
+    const Sequence sequence = make_sequence(70, 0);
+    Batch given;
+    append(given, sequence, 0, kGiven);
+    const auto compute_given = [&] {
+      const auto all = whole(sequence);
+      expect_rows(forward(given), 0, all, 0, kGiven, "given tokens");
+    };
+    compute_given();
+    Batch rest;
+    append(rest, sequence, kGiven, 70, true);
+    const auto want = forward(rest);
+    const auto expect = [&](const std::vector<LogitResult>& got, size_t first, int32_t begin, int32_t end,
+                            const char* how) { expect_rows(got, first, want, begin - kGiven, end - kGiven, how); };
+    compute_given();
+    for (int32_t position = kGiven; position < 70; ++position) {
+      Batch one;
+      append(one, sequence, position, position + 1, true);
+      expect(forward(one), 0, position, position + 1, "generated token by token");
+    }
+    for (const int32_t count : {1, 3, 8, 15, 33}) {
+      Batch among;  // other generated tokens before and after it, then given ones
+      for (int32_t i = 0; i < count; ++i) append(among, make_sequence(1 + i % 2, 20 + i), 0, 1 + i % 2, true);
+      const auto first = static_cast<size_t>(among.num_rows());
+      append(among, sequence, 60, 70, true);
+      append(among, make_sequence(3, 54), 0, 3, true);
+      append(among, make_sequence(40, 56), 0, 40);
+      expect(forward(among), first, 60, 70, "generated beside others");
+    }
+    Batch mixed;
+    append(mixed, make_sequence(5, 20), 0, 5, true);
+    append(mixed, sequence, 0, 70);
+    expect_rows(forward(mixed), 5, whole(sequence), 0, 70, "given tokens after generated ones");
   }
 
   Backend& backend_;

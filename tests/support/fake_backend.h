@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -16,7 +17,8 @@
 namespace assay::testing {
 
 // A model made of hashes, in the shape of a two-layer decoder: a layer's key is a hash of what enters it, attention a
-// hash over all keys up to the row's own, in order. One wrong key anywhere changes every later row.
+// hash over all keys up to the row's own, in order. One wrong key anywhere changes every later row, as does a generated
+// token that is computed as a given one.
 struct FakeModel {
   int vocab_size = 40;
 
@@ -26,8 +28,8 @@ struct FakeModel {
     h = (h ^ (h >> 27)) * 0x94D049BB133111EBu;
     return h ^ (h >> 31);
   }
-  static uint64_t first_key(TokenId token, int32_t position) {
-    return mix(uint64_t(uint32_t(token)) + 7, uint64_t(position));
+  static uint64_t first_key(TokenId token, int32_t position, bool generated) {
+    return mix(uint64_t(uint32_t(token)) + 7 + (generated ? 1000003 : 0), uint64_t(position));
   }
   static uint64_t second_key(uint64_t attended, int32_t position) { return mix(attended, uint64_t(position) + 99); }
 
@@ -38,13 +40,13 @@ struct FakeModel {
     return row;
   }
 
-  // The logits after each token of a sequence, straight from its tokens.
-  std::vector<std::vector<float>> rows(const Tokens& tokens) const {
+  // The logits after each token of a sequence, straight from its tokens; those from num_given on are generated.
+  std::vector<std::vector<float>> rows(const Tokens& tokens, size_t num_given) const {
     std::vector<std::vector<float>> rows;
     uint64_t first = 0, second = 0;
     for (size_t i = 0; i < tokens.size(); ++i) {
       const auto position = static_cast<int32_t>(i);
-      first = mix(first, first_key(tokens[i], position));
+      first = mix(first, first_key(tokens[i], position, i >= num_given));
       second = mix(second, second_key(first, position));
       rows.push_back(logits(second));
     }
@@ -77,7 +79,8 @@ struct FakeBackendOptions {
   int32_t max_sequences = 16;
   int32_t rows_that_fit =
       std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
-  int failing_call = -1;                    // this call of forward is an internal error
+  int failing_call = -1;                    // this batch is an internal error
+  int max_in_flight = 1;                    // more: batches run when they are collected, errors of running come then
 };
 
 // FakeModel behind the Backend seam, reading and writing "keys" through block tables, copies and extra writes exactly
@@ -90,6 +93,7 @@ class FakeBackend final : public Backend {
     info_.num_kv_blocks = options.num_kv_blocks;
     info_.max_batch_tokens = options.max_batch_tokens;
     info_.max_sequences = options.max_sequences;
+    info_.max_in_flight = options.max_in_flight;
     const auto slots = static_cast<size_t>(options.num_kv_blocks) * kKvBlockTokens;
     for (auto& layer : keys_) {
       layer.resize(slots);
@@ -99,24 +103,58 @@ class FakeBackend final : public Backend {
 
   const BackendInfo& info() const override { return info_; }
   const std::vector<Batch>& batches() const { return batches_; }
+  int most_in_flight() const { return most_in_flight_; }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
+    ASSAY_TRY(submit(batch));
+    return collect();
+  }
+
+  Status submit(const Batch& batch) override {
     batches_.push_back(batch);
     check(batch);
-    if (int(batches_.size()) - 1 == options_.failing_call) return internal_error("logits of row 0 are not finite");
     if (batch.num_rows() > options_.rows_that_fit) {
-      spoil(batch);
+      if (submitted_.empty()) spoil(batch);
       return out_of_memory("scratch: no memory");
     }
+    if (options_.max_in_flight == 1 && fails(int(batches_.size()) - 1)) return failure();
+    submitted_.push_back({&batch, batches_.back(), int(batches_.size()) - 1});
+    most_in_flight_ = std::max(most_in_flight_, int(submitted_.size()));
+    REQUIRE(int(submitted_.size()) <= options_.max_in_flight);
+    return ok_status();
+  }
+
+  Result<std::vector<LogitResult>> collect() override {
+    REQUIRE_FALSE(submitted_.empty());
+    const Submitted next = std::move(submitted_.front());
+    submitted_.pop_front();
+    REQUIRE(next.batch->tokens == next.copy.tokens);  // it is still there, and as it was
+    if (fails(next.call)) return failure();
+    return run(next.copy);
+  }
+
+ private:
+  struct Submitted {
+    const Batch* batch = nullptr;
+    Batch copy;
+    int call = 0;
+  };
+
+  bool fails(int call) const { return call == options_.failing_call; }
+  static Status failure() { return internal_error("logits of row 0 are not finite"); }
+
+  std::vector<LogitResult> run(const Batch& batch) {
     for (const KvCopy& copy : batch.copies) {
       for (auto& layer : keys_) {
         for (int32_t slot = 0; slot < copy.num_tokens; ++slot) layer[at(copy.to, slot)] = layer[at(copy.from, slot)];
       }
     }
     std::vector<uint64_t> states(batch.tokens.size());
-    write(batch, 0, [&](size_t row, int32_t position) { return FakeModel::first_key(batch.tokens[row], position); });
+    write(batch, 0, [&](size_t row, int32_t position, bool generated) {
+      return FakeModel::first_key(batch.tokens[row], position, generated);
+    });
     attend(batch, 0, states);
-    write(batch, 1, [&](size_t row, int32_t position) { return FakeModel::second_key(states[row], position); });
+    write(batch, 1, [&](size_t row, int32_t position, bool) { return FakeModel::second_key(states[row], position); });
     attend(batch, 1, states);
     std::vector<LogitResult> results;
     for (const LogitRequest& request : batch.logits) {
@@ -125,7 +163,6 @@ class FakeBackend final : public Backend {
     return results;
   }
 
- private:
   static size_t at(KvBlockId block, int32_t slot) { return size_t(block) * kKvBlockTokens + size_t(slot); }
   static size_t slot_of(const BatchSegment& segment, int32_t position) {
     return at(segment.block_table[size_t(position / kKvBlockTokens)], position % kKvBlockTokens);
@@ -143,7 +180,7 @@ class FakeBackend final : public Backend {
   void write(const Batch& batch, size_t layer, Key&& key) {
     std::vector<uint64_t> keys(batch.tokens.size());
     each_row(batch, [&](size_t row, int32_t position, const BatchSegment& segment) {
-      keys[row] = key(row, position);
+      keys[row] = key(row, position, segment.generated);
       keys_[layer][slot_of(segment, position)] = keys[row];
     });
     for (const KvExtraWrite& extra : batch.extra_writes)
@@ -160,8 +197,8 @@ class FakeBackend final : public Backend {
 
   void spoil(const Batch& batch) {
     for (const KvCopy& copy : batch.copies) keys_[0][at(copy.to, 0)] = 1;
-    write(batch, 0, [](size_t, int32_t) { return uint64_t{2}; });
-    write(batch, 1, [](size_t, int32_t) { return uint64_t{3}; });
+    write(batch, 0, [](size_t, int32_t, bool) { return uint64_t{2}; });
+    write(batch, 1, [](size_t, int32_t, bool) { return uint64_t{3}; });
   }
 
   void check(const Batch& batch) {
@@ -179,7 +216,10 @@ class FakeBackend final : public Backend {
 
   void check_segments(const Batch& batch) {
     int32_t next_row = 0;
+    bool generated = true;
     for (const BatchSegment& segment : batch.segments) {
+      REQUIRE((generated || !segment.generated));  // generated ones come first
+      generated = segment.generated;
       REQUIRE(segment.first_row == next_row);
       REQUIRE(segment.num_tokens > 0);
       REQUIRE(segment.first_position >= 0);
@@ -214,6 +254,8 @@ class FakeBackend final : public Backend {
   BackendInfo info_;
   std::vector<uint64_t> keys_[2];  // by layer: [num_kv_blocks * kKvBlockTokens]
   std::vector<Batch> batches_;
+  std::deque<Submitted> submitted_;
+  int most_in_flight_ = 0;
 };
 
 }  // namespace assay::testing

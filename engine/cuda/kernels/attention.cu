@@ -15,7 +15,9 @@ constexpr int kLanes = 32;
 template <class T>
 __global__ void __launch_bounds__(kHeadsPerBlock* kLanes) attend_simple(AttentionWork work) {
   __shared__ float queries[kHeadsPerBlock][kMaxHeadDim];
+  begin_kernel();
   const AttentionItem item = work.items[blockIdx.x];
+  if (item.num_tokens == 0) return;
   const int warp = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   const int head = static_cast<int>(blockIdx.y) * kHeadsPerBlock + warp;
   if (head >= work.num_heads) return;
@@ -84,7 +86,9 @@ __global__ void __launch_bounds__(kHeadsPerBlock* kLanes) attend_simple(Attentio
 template <class T>
 __global__ void combine_rows(const float* partials, const CombineItem* items, int num_heads, int head_dim, T* out,
                              int64_t out_ld) {
+  begin_kernel();
   const CombineItem item = items[blockIdx.x];
+  if (item.num_splits == 0) return;
   const int head = static_cast<int>(blockIdx.y), d = static_cast<int>(threadIdx.x);
   float total = 0, total_max = -INFINITY, total_weight = 0;
   for (int s = 0; s < item.num_splits; ++s) {
@@ -109,7 +113,8 @@ Status attend(Element element, const AttentionWork& work, cudaStream_t stream) {
   if (work.shape != AttentionShape::simple) return attend_with_tensor_cores(work, stream);
   const dim3 grid(static_cast<unsigned>(work.num_items),
                   static_cast<unsigned>((work.num_heads + kHeadsPerBlock - 1) / kHeadsPerBlock));
-  ASSAY_FOR_ELEMENT(element, attend_simple<T><<<grid, kHeadsPerBlock * kLanes, 0, stream>>>(work));
+  ASSAY_FOR_ELEMENT(element,
+                    ASSAY_CUDA(launch_overlapped(attend_simple<T>, grid, kHeadsPerBlock * kLanes, 0, stream, work)));
   return check_launch("attend_simple", stream);
 }
 
@@ -117,8 +122,8 @@ Status combine_attention(Element element, const float* partials, const CombineIt
                          int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, cudaStream_t stream) {
   if (count == 0) return ok_status();
   const dim3 grid(static_cast<unsigned>(count), static_cast<unsigned>(num_heads));
-  ASSAY_FOR_ELEMENT(element, combine_rows<T><<<grid, static_cast<unsigned>(head_dim), 0, stream>>>(
-                                 partials, items, num_heads, head_dim, static_cast<T*>(out), out_ld));
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(combine_rows<T>, grid, head_dim, 0, stream, partials, items,
+                                                          num_heads, head_dim, static_cast<T*>(out), out_ld)));
   return check_launch("combine_attention", stream);
 }
 

@@ -157,7 +157,9 @@ template <int kHeadDim, int kWarps>
 __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
   extern __shared__ __align__(16) bf16 tiles[];  // [2 stages, keys and values, 64, kRowStride]
   constexpr int kPieces = kHeadDim / 8;
+  begin_kernel();
   const AttentionItem item = work.items[blockIdx.x];
+  if (item.num_tokens == 0) return;
   const int kv_head = static_cast<int>(blockIdx.y), num_kv_heads = work.cache.num_kv_heads;
   const int heads = work.num_heads / num_kv_heads;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -266,7 +268,7 @@ Status launch(const AttentionWork& work, cudaStream_t stream) {
   constexpr int kBytes = 4 * kTileSize<kHeadDim> * static_cast<int>(sizeof(bf16));
   ASSAY_CUDA(cudaFuncSetAttribute(attend_mma<kHeadDim, kWarps>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const dim3 grid(static_cast<unsigned>(work.num_items), static_cast<unsigned>(work.cache.num_kv_heads));
-  attend_mma<kHeadDim, kWarps><<<grid, kWarps * 32, kBytes, stream>>>(work);
+  ASSAY_CUDA(launch_overlapped(attend_mma<kHeadDim, kWarps>, grid, kWarps * 32, kBytes, stream, work));
   return check_launch("attend_mma", stream);
 }
 

@@ -68,6 +68,30 @@ __device__ __forceinline__ float block_sum(float value) {
   return total;
 }
 
+// Waits for the kernels before this one and sees their writes, then lets the blocks of the next one start where there
+// is room. Every kernel begins so: what a kernel may read is then whatever was queued before it.
+__device__ __forceinline__ void begin_kernel() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Queues a kernel whose blocks start while the kernel before drains; it calls begin_kernel() first.
+template <class... Parameters, class... Arguments>
+cudaError_t launch_overlapped(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
+                              cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
 // Runs a statement with `T` set to the type of a runtime Element.
 #define ASSAY_FOR_ELEMENT(element, ...) \
   do {                                  \

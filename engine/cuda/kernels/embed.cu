@@ -8,6 +8,7 @@ constexpr int kThreads = 128;
 
 template <class T>
 __global__ void embed_rows(const T* table, const int32_t* tokens, int64_t width, float* out) {
+  begin_kernel();
   const T* from = table + static_cast<int64_t>(tokens[blockIdx.x]) * width;
   float* to = out + static_cast<int64_t>(blockIdx.x) * width;
   for (int64_t i = threadIdx.x * 8; i < width; i += kThreads * 8) {
@@ -30,8 +31,8 @@ __global__ void copy_rows(const float4* x, const int32_t* rows_wanted, int64_t w
 Status embed(Element element, const void* table, const int32_t* tokens, int64_t rows, int64_t width, float* out,
              cudaStream_t stream) {
   if (rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, embed_rows<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-                                 static_cast<const T*>(table), tokens, width, out));
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(embed_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0,
+                                                          stream, static_cast<const T*>(table), tokens, width, out)));
   return check_launch("embed", stream);
 }
 

@@ -45,11 +45,14 @@ __device__ Best next_best(const float* logits, int count, Best last) {
   return block_best(mine);
 }
 
-// A row a block.
+// A chunk of a row a block.
 __global__ void __launch_bounds__(kThreads) read_rows(ReadLogits work) {
-  const int64_t row = blockIdx.x;
-  const float* logits = work.logits + row * work.ld;
-  const int count = work.count, thread = static_cast<int>(threadIdx.x);
+  begin_kernel();
+  const int64_t row = work.first_row + blockIdx.x;
+  const int chunk = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
+  const int64_t first_token = chunk * work.chunk_tokens;
+  const float* logits = work.logits + blockIdx.x * work.ld + first_token;
+  const int count = static_cast<int>(min(work.chunk_tokens, work.vocab_size - first_token));
 
   int bad = 0;
   for (int i = thread; i < count; i += kThreads) bad |= isfinite(logits[i]) ? 0 : 1;
@@ -58,24 +61,24 @@ __global__ void __launch_bounds__(kThreads) read_rows(ReadLogits work) {
   float sum = 0;
   for (int i = thread; i < count; i += kThreads) sum = __fadd_rn(sum, expf(logits[i] - best.value));
   sum = block_sum<kThreads>(sum);
-  if (thread == 0) {
-    work.stats[row * work.num_chunks + work.chunk] = {best.value, sum, work.first_token + best.id, bad};
-  }
+  const int64_t num_chunks = gridDim.y;
+  if (thread == 0)
+    work.stats[row * num_chunks + chunk] = {best.value, sum, static_cast<int>(first_token) + best.id, bad};
 
   for (int i = work.first_target[row] + thread; i < work.first_target[row + 1]; i += kThreads) {
-    const int inside = work.targets[i] - work.first_token;
+    const int64_t inside = work.targets[i] - first_token;
     if (inside >= 0 && inside < count) work.target_logits[i] = logits[inside];
   }
   if (work.kept_row && work.kept_row[row] >= 0) {
-    float* kept = work.kept + work.kept_row[row] * work.vocab_size + work.first_token;
+    float* kept = work.kept + work.kept_row[row] * work.vocab_size + first_token;
     for (int i = thread; i < count; i += kThreads) kept[i] = logits[i];
   }
   if (work.max_top == 0) return;
-  TopEntry* top = work.top + (row * work.num_chunks + work.chunk) * work.max_top;
+  TopEntry* top = work.top + (row * num_chunks + chunk) * work.max_top;
   const int wanted = min(work.num_top[row], count);
   Best last = best;
   for (int i = 0; i < wanted; ++i) {
-    if (thread == 0) top[i] = {last.value, work.first_token + last.id};
+    if (thread == 0) top[i] = {last.value, static_cast<int>(first_token) + last.id};
     if (i + 1 < wanted) last = next_best(logits, count, last);
   }
 }
@@ -84,7 +87,9 @@ __global__ void __launch_bounds__(kThreads) read_rows(ReadLogits work) {
 
 Status read_logits(const ReadLogits& work, cudaStream_t stream) {
   if (work.rows == 0) return ok_status();
-  read_rows<<<static_cast<unsigned>(work.rows), kThreads, 0, stream>>>(work);
+  const int64_t chunks = (work.vocab_size + work.chunk_tokens - 1) / work.chunk_tokens;
+  ASSAY_CUDA(launch_overlapped(read_rows, dim3(static_cast<unsigned>(work.rows), static_cast<unsigned>(chunks)),
+                               kThreads, 0, stream, work));
   return check_launch("read_logits", stream);
 }
 

@@ -10,6 +10,7 @@ constexpr int kThreads = 256;
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     normalize_rows(const float* x, const float* weight, int64_t width, float eps, T* out) {
+  begin_kernel();
   const float* row = x + static_cast<int64_t>(blockIdx.x) * width;
   float squares = 0;
   for (int64_t i = threadIdx.x * 8; i < width; i += kThreads * 8) {
@@ -34,8 +35,9 @@ __global__ void __launch_bounds__(kThreads)
 Status rms_norm(Element element, const float* x, const float* weight, int64_t rows, int64_t width, float eps, void* out,
                 cudaStream_t stream) {
   if (rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, normalize_rows<T><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-                                 x, weight, width, eps, static_cast<T*>(out)));
+  ASSAY_FOR_ELEMENT(
+      element, ASSAY_CUDA(launch_overlapped(normalize_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0, stream,
+                                            x, weight, width, eps, static_cast<T*>(out))));
   return check_launch("rms_norm", stream);
 }
 

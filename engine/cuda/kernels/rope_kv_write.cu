@@ -29,6 +29,7 @@ __device__ __forceinline__ RotaryPiece<T> turned(const T* head, int half, int j,
 // A row a block. A piece is eight pairs of one head.
 template <class T>
 __global__ void turn_and_store(RopeKvWrite work) {
+  begin_kernel();
   const int64_t row = blockIdx.x;
   const int head_dim = work.cache.head_dim, half = head_dim / 2, pieces = half / 8;
   const int num_kv_heads = work.cache.num_kv_heads;
@@ -90,7 +91,8 @@ __global__ void copy_slots(T* first_layer, int64_t layer_stride, int num_kv_head
 
 Status rope_kv_write(Element element, const RopeKvWrite& work, cudaStream_t stream) {
   if (work.rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, turn_and_store<T><<<static_cast<unsigned>(work.rows), kThreads, 0, stream>>>(work));
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(turn_and_store<T>, dim3(static_cast<unsigned>(work.rows)),
+                                                          kThreads, 0, stream, work)));
   return check_launch("rope_kv_write", stream);
 }
 

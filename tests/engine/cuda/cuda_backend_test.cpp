@@ -81,6 +81,8 @@ Tokens some_tokens(int64_t vocab, int32_t count) {
   return tokens;
 }
 
+std::vector<double> doubles_of(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+
 struct Variant {
   const char* name;
   TinyModel model;
@@ -149,13 +151,72 @@ TEST_CASE("a row's results on the device have the same bits in any batch") {
   }
 }
 
-TEST_CASE("expanded weights give the bits of packed ones") {
+TEST_CASE("expanded weights give the bits of packed ones, and generated tokens stay near given ones") {
   ASSAY_NEEDS_DEVICE();
-  const Loaded model({.head_dim = 64}, 32);
-  const Tokens tokens = some_tokens(model.config.vocab_size, 100);
-  const auto packed = model.backend("bfloat16", "packed")->forward(one_batch(tokens)).value();
-  const auto expanded = model.backend("bfloat16", "expanded")->forward(one_batch(tokens)).value();
-  for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(packed[row].logits == expanded[row].logits);
+  for (const int64_t group_size : {32, 64, 0}) {
+    const Loaded model({.head_dim = 64}, group_size);
+    const Tokens tokens = some_tokens(model.config.vocab_size, 100);
+    Batch generated = one_batch(tokens);
+    generated.segments[0].generated = true;
+    std::vector<std::vector<LogitResult>> rows;
+    for (const char* form : {"packed", "expanded"}) {
+      const auto backend = model.backend("bfloat16", form);
+      CHECK(backend->info().detail.find("8 with W4A16 kernels") != std::string::npos);
+      rows.push_back(backend->forward(one_batch(tokens)).value());
+      rows.push_back(backend->forward(generated).value());
+    }
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      REQUIRE(rows[0][row].logits == rows[2][row].logits);
+      REQUIRE(rows[1][row].logits == rows[3][row].logits);
+      REQUIRE(distance(rows[1][row].logits, doubles_of(rows[0][row].logits)).relative < 0.03);
+    }
+  }
+}
+
+TEST_CASE("replayed decoding steps give the bits of launched ones, whatever their neighbors") {
+  ASSAY_NEEDS_DEVICE();
+  for (const Variant& variant : {Variant{"int4", {.head_dim = 64}, 32}, Variant{"dense", {}},
+                                 Variant{"plain attention", {.head_dim = 48}, 32}}) {
+    CAPTURE(variant.name);
+    const Loaded model(variant.model, variant.group_size);
+    constexpr int32_t kGiven = 250, kSteps = 20, kBlocks = 17;
+    const Tokens tokens = some_tokens(model.config.vocab_size, kGiven + kSteps);
+    const auto backend = model.backend("bfloat16");
+    // Sequence s has its first block at s * kBlocks; all hold the same tokens.
+    const auto step = [&](int32_t count, int32_t position, bool kept) {
+      Batch batch;
+      for (int32_t s = 0; s < count; ++s) {
+        BatchSegment segment{s, 1, position, {}, true};
+        for (int32_t b = 0; b * kKvBlockTokens <= position; ++b) segment.block_table.push_back(s * kBlocks + b);
+        batch.tokens.push_back(tokens[static_cast<size_t>(position)]);
+        batch.segments.push_back(segment);
+        batch.logits.push_back({s, {}, 3, kept});
+      }
+      return backend->forward(batch).value();
+    };
+    constexpr int32_t kMost = 7;
+    for (int32_t s = 0; s < kMost; ++s) {
+      Batch given = one_batch(Tokens(tokens.begin(), tokens.begin() + kGiven));
+      given.logits.clear();
+      for (KvBlockId& block : given.segments[0].block_table) block += s * kBlocks;
+      REQUIRE(backend->forward(given).ok());
+    }
+    for (int32_t i = 0; i < kSteps; ++i) {
+      const auto want = step(1, kGiven + i, true);
+      for (const int32_t count : {kMost, 1, 5}) {
+        for (const LogitResult& got : step(count, kGiven + i, false)) {
+          REQUIRE(got.argmax == want[0].argmax);
+          REQUIRE(got.argmax_logprob == want[0].argmax_logprob);
+          REQUIRE(got.top.size() == 3);
+          for (size_t t = 0; t < 3; ++t) {
+            REQUIRE(got.top[t].token == want[0].top[t].token);
+            REQUIRE(got.top[t].logprob == want[0].top[t].logprob);
+          }
+        }
+      }
+    }
+    CHECK(cuda::num_replayed_steps(*backend) > 2 * kSteps);
+  }
 }
 
 TEST_CASE("long contexts agree with the CPU backend") {

@@ -244,27 +244,25 @@ TEST_CASE("block copies run one after the other, in every layer, and touch the c
 
 TEST_CASE("a chunk of logits is read as plain loops would") {
   ASSAY_NEEDS_DEVICE();
-  constexpr int64_t kRows = 4, kLd = 640, kVocab = 1601, kFirst = 960;
-  for (const int32_t count : {1, 5, 640}) {
-    auto logits = random_normals(kRows * kLd, 31, 4.0f);
-    if (count > 200) logits[100] = logits[200] = 99.0f;  // a tie in row 0
-    logits[kLd * 3] = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<int32_t> first_target = {0, 2, 2, 3, 3},
-                               targets = {kFirst, kFirst + 700, static_cast<int32_t>(kFirst) + count - 1};
-    const std::vector<int32_t> num_top = {4, 0, 32, 0}, kept_row = {-1, 0, -1, -1};
+  constexpr int64_t kRows = 4, kAllRows = 6, kFirstRow = 2;
+  for (const auto& [vocab, chunk] : {std::pair{1601, 640}, {640, 640}, {5, 640}, {1281, 640}}) {
+    const int64_t ld = vocab + 3, chunks = (vocab + chunk - 1) / chunk;
+    auto logits = random_normals(sz(kRows * ld), 31, 4.0f);
+    if (vocab > 700) logits[660] = logits[670] = 99.0f;  // a tie in row 0
+    logits[sz(ld * 3)] = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<int32_t> first_target = {0, 0, 0, 2, 2, 3, 3}, targets = {1, vocab - 1, 3};
+    const std::vector<int32_t> num_top = {9, 9, 4, 0, 32, 0}, kept_row = {-1, -1, -1, 0, -1, -1};
     const DeviceBuffer dl = to_device(logits), df = to_device(first_target), dt = to_device(targets);
     const DeviceBuffer dn = to_device(num_top), dk = to_device(kept_row);
-    const DeviceBuffer stats = nan_buffer(kRows * 3 * 16), found = nan_buffer(3 * 4),
-                       top = nan_buffer(kRows * 3 * 32 * 8);
-    const DeviceBuffer kept = nan_buffer(kVocab * 4);
+    const DeviceBuffer stats = nan_buffer(kAllRows * chunks * 16), found = nan_buffer(3 * 4),
+                       top = nan_buffer(kAllRows * chunks * 32 * 8), kept = nan_buffer(vocab * 4);
     ReadLogits work;
     work.logits = dl.as<float>();
-    work.ld = kLd;
+    work.ld = ld;
     work.rows = kRows;
-    work.first_token = kFirst;
-    work.count = count;
-    work.chunk = 1;
-    work.num_chunks = 3;
+    work.first_row = kFirstRow;
+    work.vocab_size = vocab;
+    work.chunk_tokens = chunk;
     work.stats = stats.as<ChunkStats>();
     work.first_target = df.as<int32_t>();
     work.targets = dt.as<int32_t>();
@@ -274,38 +272,35 @@ TEST_CASE("a chunk of logits is read as plain loops would") {
     work.top = top.as<TopEntry>();
     work.kept_row = dk.as<int32_t>();
     work.kept = kept.as<float>();
-    work.vocab_size = kVocab;
     done(read_logits(work, nullptr));
     const auto got = from_device<ChunkStats>(stats);
-    for (size_t r = 0; r < 3; ++r) {
-      const auto begin = logits.begin() + static_cast<long>(r) * kLd, largest = std::max_element(begin, begin + count);
-      double sum = 0;
-      for (auto it = begin; it != begin + count; ++it) sum += std::exp(static_cast<double>(*it - *largest));
-      CHECK(got[r * 3 + 1].max == *largest);
-      CHECK(got[r * 3 + 1].argmax == kFirst + (largest - begin));
-      CHECK(got[r * 3 + 1].bad == 0);
-      CHECK(std::abs(static_cast<double>(got[r * 3 + 1].sum) / sum - 1) < 1e-5);
-    }
-    CHECK(got[3 * 3 + 1].bad != 0);
-    const auto targets_found = from_device<float>(found);
-    CHECK(targets_found[0] == logits[0]);
-    CHECK(std::isnan(targets_found[1]));  // outside this chunk
-    CHECK(targets_found[2] == logits[2 * kLd + sz(count) - 1]);
     const auto tops = from_device<TopEntry>(top);
-    std::vector<int32_t> order(sz(count));
-    std::iota(order.begin(), order.end(), 0);
-    for (const size_t r : {size_t{0}, size_t{2}}) {
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int32_t a, int32_t b) { return logits[r * kLd + sz(a)] > logits[r * kLd + sz(b)]; });
-      for (size_t i = 0; i < std::min(sz(num_top[r]), sz(count)); ++i) {
-        REQUIRE(tops[(r * 3 + 1) * 32 + i].token == kFirst + order[i]);
-        REQUIRE(tops[(r * 3 + 1) * 32 + i].logit == logits[r * kLd + sz(order[i])]);
+    for (int64_t c = 0; c < chunks; ++c) {
+      const int64_t first = c * chunk, count = std::min<int64_t>(chunk, vocab - first);
+      for (int64_t r = 0; r < 3; ++r) {
+        const auto begin = logits.begin() + r * ld + first, largest = std::max_element(begin, begin + count);
+        double sum = 0;
+        for (auto it = begin; it != begin + count; ++it) sum += std::exp(static_cast<double>(*it - *largest));
+        const ChunkStats& mine = got[sz((kFirstRow + r) * chunks + c)];
+        CHECK(mine.max == *largest);
+        CHECK(mine.argmax == first + (largest - begin));
+        CHECK(mine.bad == 0);
+        CHECK(std::abs(static_cast<double>(mine.sum) / sum - 1) < 1e-5);
+        std::vector<int32_t> order(sz(count));
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return begin[a] > begin[b]; });
+        const auto wanted = std::min<int64_t>(num_top[sz(kFirstRow + r)], count);
+        for (int64_t i = 0; i < wanted; ++i) {
+          const TopEntry& entry = tops[sz(((kFirstRow + r) * chunks + c) * 32 + i)];
+          REQUIRE(entry.token == first + order[sz(i)]);
+          REQUIRE(entry.logit == begin[order[sz(i)]]);
+        }
       }
-      std::iota(order.begin(), order.end(), 0);
     }
+    CHECK(got[sz((kFirstRow + 3) * chunks)].bad != 0);
+    CHECK(std::isnan(got[0].max));  // other rows are left alone
+    CHECK(from_device<float>(found) == std::vector<float>{logits[1], logits[sz(vocab - 1)], logits[sz(2 * ld + 3)]});
     const auto row = from_device<float>(kept);
-    CHECK(std::equal(row.begin() + kFirst, row.begin() + kFirst + count, logits.begin() + kLd));
-    CHECK(std::isnan(row[kFirst - 1]));
-    CHECK(std::isnan(row[sz(kFirst + count) % kVocab]));
+    CHECK(std::equal(row.begin(), row.end(), logits.begin() + ld));
   }
 }

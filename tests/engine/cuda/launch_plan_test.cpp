@@ -57,8 +57,8 @@ TEST_CASE(
 
 TEST_CASE("few tokens stream the weights once, many compute whole tiles") {
   const W4Shape gate_up = shape_of(65536, 5120);
-  for (const int64_t m : {1, 8, 16, 64}) CHECK(plan_w4a16(m, gate_up, {}).schedule == LaunchPlan::Schedule::stream);
-  for (const int64_t m : {2048, 8192}) CHECK(plan_w4a16(m, gate_up, {}).schedule == LaunchPlan::Schedule::tiles);
+  for (const int64_t m : {1, 8, 16, 32}) CHECK(plan_w4a16(m, gate_up, {}).schedule == LaunchPlan::Schedule::stream);
+  for (const int64_t m : {64, 2048, 8192}) CHECK(plan_w4a16(m, gate_up, {}).schedule == LaunchPlan::Schedule::tiles);
 }
 
 TEST_CASE("a plan prints what it does") {

@@ -8,6 +8,7 @@
 #include "engine/cuda/blas.h"
 #include "engine/cuda/cuda_model.h"
 #include "engine/cuda/kernels.h"
+#include "engine/cuda/w4a16.h"
 #include "tests/engine/cpu/random_linear.h"
 #include "tests/engine/cuda/on_device.h"
 #include "tests/support/near.h"
@@ -36,32 +37,36 @@ Blas* library() {
 // A layer on the device and what is needed to multiply with it.
 struct Stage {
   Linear linear;
-  DeviceBuffer scratch;
+  DeviceBuffer scratch, zeros;
   std::string ran;
   Workspace workspace;
 
-  Stage(const std::vector<const LinearWeight*>& parts, const ModelForm& form, Blas* blas, int64_t max_rows) {
+  Stage(const std::vector<const LinearWeight*>& parts, const ModelForm& form, Blas* blas, int64_t max_rows,
+        bool gate_up = false) {
     Uploader uploader = Uploader::create().value();
-    auto loaded = load_linear(parts, form, uploader);
+    auto loaded = load_linear(parts, form, uploader, gate_up);
     REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
     linear = std::move(*loaded);
     done(uploader.finish());
     scratch = DeviceBuffer::allocate(linear_workspace_bytes(linear, max_rows), "a test").value();
-    workspace = {scratch.data(), scratch.bytes(), blas, &ran};
+    zeros = to_device(std::vector<uint8_t>(sz(w4_workspace_bytes(linear, max_rows, 132))));
+    done(w4a16_prepare());
+    workspace = {scratch.data(), scratch.bytes(), blas, &ran, zeros.data()};
   }
 
-  // Rows [first, first + m) of x through the layer; `before` is what an add adds to.
+  // Rows [first, first + m) of x through the layer, the first num_generated of those as generated ones; `before` is
+  // what an add adds to.
   std::vector<float> run(const DeviceBuffer& x, int64_t first, int64_t m, Epilogue::Kind kind,
-                         const std::vector<float>& before = {}) {
+                         const std::vector<float>& before = {}, int64_t num_generated = 0) {
     const bool is_float = kind == Epilogue::Kind::add || kind == Epilogue::Kind::float32;
     const int64_t width = kind == Epilogue::Kind::swiglu ? linear.n / 2 : linear.n;
     const Element element = is_float ? Element::f32 : linear.element;
     const DeviceBuffer out =
         kind == Epilogue::Kind::add ? to_device(before) : nan_buffer(m * width * element_bytes(element));
-    done(prepare_linear(linear, kind, linear.n, workspace, nullptr));
+    done(prepare_linear(linear, kind, workspace, nullptr));
     REQUIRE(cudaMemset(scratch.data(), 0xff, sz(scratch.bytes())) == cudaSuccess);
     const auto* rows = x.as<std::byte>() + first * linear.k * element_bytes(linear.element);
-    done(linear_forward(linear, rows, m, {kind, out.data(), width}, workspace, nullptr));
+    done(linear_forward_split(linear, rows, num_generated, m, {kind, out.data(), width}, workspace, nullptr));
     return elements_from_device(element, out);
   }
 };
@@ -139,7 +144,9 @@ TEST_CASE("products and every epilogue equal plain loops, for every form of weig
               parts[1].add_bias(6);
             }
             Stage stage({&parts[0].linear(), &parts[1].linear()}, {element, expanded}, blas, kRows);
-            CHECK(stage.linear.is_int4() == (stays_packed(form) && !expanded && element == Element::bf16));
+            const bool quantized = stays_packed(form) && element == Element::bf16;
+            CHECK(stage.linear.is_dense() == !(quantized && !expanded));
+            CHECK(stage.linear.packed.has_value() == (quantized && form != Form::int4_ordered));
             // Weights that are exact in bf16 are compared at the products' own precision.
             const auto x = rounded(element, random_normals(kRows * kIn, 3));
             const DeviceBuffer on_device = elements_to_device(element, x);
@@ -157,7 +164,7 @@ TEST_CASE("products and every epilogue equal plain loops, for every form of weig
                       .relative < 2.5 * limit);
             const char* kernel = element == Element::f32 ? "multiply_f32" : blas ? "cublasLt" : "multiply_bf16";
             CHECK_MESSAGE(stage.ran.find(kernel) != std::string::npos, stage.ran);
-            CHECK((stage.ran.find("dequantize") != std::string::npos) == stage.linear.is_int4());
+            CHECK((stage.ran.find("dequantize") != std::string::npos) == !stage.linear.is_dense());
           }
         }
       }
@@ -197,34 +204,80 @@ TEST_CASE("a row's bits do not depend on the number of rows, nor on its place am
   }
 }
 
-TEST_CASE("rows of W alone give the same bits as a layer of their own, also the odd rest") {
+TEST_CASE("generated rows go through the W4A16 kernels, given ones keep their dense bits, both beside each other") {
   ASSAY_NEEDS_DEVICE();
-  constexpr int64_t kN = 301, kK = 64, kRows = 20, kChunk = 128;
-  const RandomLinear head = make(Form::dense_bf16, kN, kK, 1);
-  for (Blas* blas : {static_cast<Blas*>(nullptr), library()}) {
-    Stage stage({&head.linear()}, {Element::bf16, false}, blas, kRows);
-    const auto x = rounded(Element::bf16, random_normals(kRows * kK, 3));
-    const DeviceBuffer on_device = elements_to_device(Element::bf16, x);
-    std::vector<RandomLinear> parts;
-    parts.push_back(head);
-    const auto sums = reference_sums(parts, x, kRows, kK, false);
-    for (int64_t first = 0; first < kN; first += kChunk) {
-      const int64_t count = std::min(kChunk, kN - first);
-      done(prepare_linear(stage.linear, Epilogue::Kind::float32, count, stage.workspace, nullptr));
-      const DeviceBuffer out = nan_buffer(kRows * kChunk * 4);
-      done(linear_rows_forward(stage.linear, first, count, on_device.data(), kRows,
-                               {Epilogue::Kind::float32, out.data(), kChunk}, stage.workspace, nullptr));
-      const auto got = from_device<float>(out);
-      for (int64_t r = 0; r < kRows; ++r) {
-        for (int64_t i = 0; i < kChunk; ++i) {
-          const float value = got[sz(r * kChunk + i)];
-          if (i >= count) {
-            REQUIRE(std::isnan(value));
-          } else {
-            REQUIRE(std::abs(static_cast<double>(value) - sums[sz(r * kN + first + i)]) < 1e-4);
+  constexpr int64_t kIn = 256, kPart = 136, kRows = 90;
+  for (const auto& [form, form_name] : kForms) {
+    for (const bool biased : {false, true}) {
+      for (const bool expanded : {false, true}) {
+        CAPTURE(form_name);
+        CAPTURE(biased);
+        CAPTURE(expanded);
+        std::vector<RandomLinear> parts = {make(form, kPart, kIn, 1), make(form, kPart, kIn, 2)};
+        if (biased) {
+          parts[0].add_bias(5);
+          parts[1].add_bias(6);
+        }
+        const auto x = rounded(Element::bf16, random_normals(sz(kRows * kIn), 3));
+        const DeviceBuffer on_device = elements_to_device(Element::bf16, x);
+        const auto sums = reference_sums(parts, x, kRows, kIn, biased);
+        const auto before = random_normals(kRows * 2 * kPart, 4);
+        std::vector<double> added(sums);
+        for (size_t i = 0; i < added.size(); ++i) added[i] += static_cast<double>(before[i]);
+        const double close = form == Form::dense_f16 ? 4e-3 : 3e-6, limit = rounding_of(Element::bf16);
+        for (const bool gate_up : {false, true}) {
+          Stage stage({&parts[0].linear(), &parts[1].linear()}, {Element::bf16, expanded}, library(), kRows, gate_up);
+          const auto kinds = gate_up ? std::vector{Epilogue::Kind::swiglu}
+                                     : std::vector{Epilogue::Kind::store, Epilogue::Kind::add, Epilogue::Kind::float32};
+          for (const auto kind : kinds) {
+            const auto& base = kind == Epilogue::Kind::add ? before : std::vector<float>{};
+            const auto given = stage.run(on_device, 0, kRows, kind, base);
+            CHECK(stage.ran.find("w4a16") == std::string::npos);
+            const auto generated = stage.run(on_device, 0, kRows, kind, base, kRows);
+            CHECK((stage.ran.find("w4a16") != std::string::npos) == stage.linear.packed.has_value());
+            if (stage.linear.packed) CHECK(stage.ran.find("dequantize") == std::string::npos);
+            const auto want = kind == Epilogue::Kind::swiglu ? reference_swiglu(sums, kRows, 2 * kPart)
+                              : kind == Epilogue::Kind::add  ? added
+                                                             : sums;
+            const bool rounds = kind == Epilogue::Kind::store || kind == Epilogue::Kind::swiglu;
+            CHECK(distance(generated, want).relative < (rounds ? 2.5 * limit : close));
+            const size_t width = given.size() / sz(kRows);
+            for (const int64_t count : {1, 7, 33, 89}) {
+              const auto mixed = stage.run(on_device, 0, kRows, kind, base, count);
+              const auto edge = static_cast<std::ptrdiff_t>(sz(count) * width);
+              REQUIRE(std::equal(mixed.begin(), mixed.begin() + edge, generated.begin()));
+              REQUIRE(std::equal(mixed.begin() + edge, mixed.end(), given.begin() + edge));
+            }
           }
         }
       }
     }
   }
+}
+
+TEST_CASE("packed weights made dense in scratch are the dense weights, whatever shape and groups") {
+  ASSAY_NEEDS_DEVICE();
+  for (const auto& [n, k, group] : {std::tuple{272, 256, 128}, {1030, 384, 32}, {96, 192, 64}, {514, 640, 0}}) {
+    for (const bool symmetric : {true, false}) {
+      for (const bool gate_up : {false, true}) {
+        const RandomLinear layer = RandomLinear::int4(n, k, {4, group, symmetric, false}, DType::bf16, 9);
+        const Stage packed({&layer.linear()}, {Element::bf16, false}, nullptr, 1, gate_up);
+        const Stage dense({&layer.linear()}, {Element::bf16, true}, nullptr, 1, gate_up);
+        REQUIRE(packed.linear.packed.has_value());
+        const DeviceBuffer made = nan_buffer(int64_t{n} * k * 2);
+        done(dequantize_w4(*packed.linear.packed, made.data(), nullptr));
+        CHECK(from_device<uint16_t>(made) == from_device<uint16_t>(std::get<DenseWeight>(dense.linear.weight).data));
+      }
+    }
+  }
+}
+
+TEST_CASE("scales that bfloat16 cannot hold keep a layer off the W4A16 kernels") {
+  ASSAY_NEEDS_DEVICE();
+  const RandomLinear layer = RandomLinear::int4(64, 256, {4, 128, true, false}, DType::f16, 9);
+  Stage stage({&layer.linear()}, {Element::bf16, false}, nullptr, 4);
+  CHECK_FALSE(stage.linear.packed.has_value());
+  const DeviceBuffer x = elements_to_device(Element::bf16, random_normals(4 * 256, 3));
+  stage.run(x, 0, 4, Epilogue::Kind::store, {}, 4);
+  CHECK(stage.ran == "dequantize + multiply_bf16");
 }

@@ -205,13 +205,23 @@ TEST_CASE("a batch's positions, writes and tables are where the device looks for
   CHECK(plan.wanted.narrow[1].table_offset == 2);
 }
 
+TEST_CASE("generated rows and those of them whose logits are wanted are counted") {
+  Batch batch = batch_of({{9, 1}, {30, 4}, {0, 20}});
+  batch.segments[0].generated = batch.segments[1].generated = true;
+  batch.logits = {{0, {}, 0, false}, {4, {}, 0, false}, {5, {}, 0, false}};
+  const BatchPlan plan = plan_batch(batch, cut_of(4, 2), 300, 50, 32);
+  CHECK(plan.num_generated == 5);
+  CHECK(plan.num_wanted_generated == 2);
+  CHECK(plan_batch(batch_of({{0, 20}}), cut_of(4, 2), 300, 50, 32).num_generated == 0);
+}
+
 TEST_CASE("the upload holds every piece at its aligned place") {
   Batch batch = batch_of({{0, 20}, {300, 70}});
   batch.logits = {{4, {1, 2}, 3, false}};
   const BatchPlan plan = plan_batch(batch, cut_of(4, 2), 300, 50, 32);
-  const UploadLayout at = lay_out(batch, plan);
+  const UploadLayout at = lay_out(plan);
   std::vector<std::byte> bytes(static_cast<size_t>(at.bytes));
-  write_upload(batch, plan, at, bytes.data());
+  write_upload(plan, at, bytes.data());
   for (const int64_t offset : {at.positions, at.write_slots, at.block_tables, at.all.wide, at.wanted.narrow}) {
     CHECK(offset % 16 == 0);
   }
@@ -224,6 +234,77 @@ TEST_CASE("the upload holds every piece at its aligned place") {
   CHECK(same(at.all.wide, plan.all.wide));
   CHECK(same(at.wanted.narrow, plan.wanted.narrow));
   CHECK(same(at.targets, plan.targets));
+}
+
+TEST_CASE("only steps of one generated token a sequence are of a class, and steps of like size share it") {
+  const auto decoding = [](int32_t count, int32_t context) {
+    std::vector<std::pair<int32_t, int32_t>> segments(static_cast<size_t>(count), {context, 1});
+    Batch batch = batch_of(segments);
+    for (BatchSegment& segment : batch.segments) segment.generated = true;
+    for (int32_t row = 0; row < count; ++row) batch.logits.push_back({row, {}, 0, false});
+    return batch;
+  };
+  const auto class_of = [](const Batch& batch) {
+    return decode_class(batch, plan_batch(batch, cut_of(4, 8), 100000, 50, 32));
+  };
+  const Batch five = decoding(5, 900);
+  REQUIRE(class_of(five));
+  CHECK(class_of(five)->rows == 8);
+  CHECK(*class_of(five) == *class_of(decoding(7, 910)));
+  CHECK(*class_of(five) != *class_of(decoding(9, 900)));
+  CHECK_FALSE(class_of(decoding(257, 20)));
+  Batch other = five;
+  other.segments[0].generated = false;
+  other.segments[1].generated = false;
+  for (BatchSegment& segment : other.segments) segment.generated = false;
+  CHECK_FALSE(class_of(other));
+  other = five;
+  other.copies.push_back({1, 2, 3});
+  CHECK_FALSE(class_of(other));
+  other = five;
+  other.logits.pop_back();
+  CHECK_FALSE(class_of(other));
+  other = five;
+  other.logits[2].want_logits = true;
+  CHECK_FALSE(class_of(other));
+  other = five;
+  other.logits[2].num_logprobs = 5;
+  REQUIRE(class_of(other));
+  CHECK(*class_of(other) != *class_of(five));
+}
+
+TEST_CASE("a padded step has its class's layout, its own rows unchanged, and others that do nothing") {
+  Batch batch = batch_of({{900, 1}, {40, 1}, {0, 1}});
+  for (int32_t row = 0; row < 3; ++row) {
+    batch.segments[static_cast<size_t>(row)].generated = true;
+    batch.logits.push_back({row, {}, 0, false});
+  }
+  const BatchPlan plan = plan_batch(batch, cut_of(4, 8), 100000, 50, 32);
+  const auto which = decode_class(batch, plan);
+  REQUIRE(which);
+  BatchPlan padded = plan;
+  pad_to_class(*which, padded);
+  CHECK(padded.num_rows() == 4);
+  CHECK(padded.wants_all());
+  CHECK(std::equal(plan.tokens.begin(), plan.tokens.end(), padded.tokens.begin()));
+  CHECK(padded.first_write == std::vector<int32_t>{0, 1, 2, 3, 3});
+  CHECK(padded.all.narrow.size() == static_cast<size_t>(which->narrow));
+  for (size_t i = plan.all.narrow.size(); i < padded.all.narrow.size(); ++i)
+    CHECK(padded.all.narrow[i].num_tokens == 0);
+  for (size_t i = plan.all.combines.size(); i < padded.all.combines.size(); ++i)
+    CHECK(padded.all.combines[i].num_splits == 0);
+  Batch longer = batch_of({{910, 1}, {3, 1}, {5, 1}, {6, 1}});
+  for (int32_t row = 0; row < 4; ++row) {
+    longer.segments[static_cast<size_t>(row)].generated = true;
+    longer.logits.push_back({row, {}, 0, false});
+  }
+  BatchPlan other = plan_batch(longer, cut_of(4, 8), 100000, 50, 32);
+  REQUIRE(*decode_class(longer, other) == *which);
+  pad_to_class(*which, other);
+  const UploadLayout a = lay_out(padded), b = lay_out(other);
+  CHECK(a.block_tables == b.block_tables);  // the last
+  CHECK(a.all.combines == b.all.combines);
+  CHECK(a.kept_row == b.kept_row);
 }
 
 TEST_CASE("memory of the 24B shape is planned before anything is allocated") {

@@ -37,6 +37,8 @@ struct Setup {
   bool prefix_tree = true;
   int32_t rows_that_fit = std::numeric_limits<int32_t>::max();
   int max_model_len = 1000;
+  int max_in_flight = 1;
+  int failing_call = -1;
 };
 
 FakeBackendOptions backend_options(const Setup& setup) {
@@ -45,6 +47,8 @@ FakeBackendOptions backend_options(const Setup& setup) {
   options.num_kv_blocks = setup.kv_blocks;
   options.max_batch_tokens = setup.budget;
   options.rows_that_fit = setup.rows_that_fit;
+  options.max_in_flight = setup.max_in_flight;
+  options.failing_call = setup.failing_call;
   return options;
 }
 
@@ -85,7 +89,7 @@ struct Rig {
 Answer expected_answer(const LoglikelihoodRequest& request) {
   Tokens tokens = *request.context;
   tokens.insert(tokens.end(), request.continuation.begin(), request.continuation.end());
-  const auto rows = FakeModel{kVocab}.rows(tokens);
+  const auto rows = FakeModel{kVocab}.rows(tokens, tokens.size());
   Answer answer;
   Loglikelihood& out = answer.loglikelihoods.emplace_back();
   out.is_greedy = true;
@@ -108,7 +112,7 @@ Completion expected_completion(const GenerateRequest& request, int sample_index,
   Tokens history = *request.prompt;
   const auto num_prompt = static_cast<int32_t>(history.size());
   for (;;) {
-    const std::vector<float> row = FakeModel{kVocab}.rows(history).back();
+    const std::vector<float> row = FakeModel{kVocab}.rows(history, request.prompt->size()).back();
     const bool early = static_cast<int>(out.tokens.size()) < request.sampling.min_tokens;
     const SampledToken sampled =
         sample_token(row, request.sampling, sample_index, history, num_prompt, early ? Tokens{kEos} : Tokens{});
@@ -305,6 +309,7 @@ TEST_CASE("answers depend on the request alone: not on order, waves, token budge
           setup.kv_blocks = kv_blocks;
           setup.prefix_tree = prefix_tree;
           setup.max_sequences = seed % 2 == 0 ? 16 : 3;
+          setup.max_in_flight = 1 + static_cast<int>(seed % 3);
           CAPTURE(seed);
           CAPTURE(budget);
           CAPTURE(kv_blocks);
@@ -329,6 +334,7 @@ TEST_CASE("running out of scratch memory shrinks the batches and changes no answ
       setup.budget = 256;
       setup.rows_that_fit = 20;
       setup.kv_blocks = kv_blocks;
+      setup.max_in_flight = 1 + static_cast<int>(seed % 2);
       CAPTURE(seed);
       check_all_answered(setup, Workload(seed).requests(25), seed, paths);
     }
@@ -521,6 +527,41 @@ TEST_CASE("a failing backend stops the loop, every time it is asked") {
   CHECK(loop.poll().empty());
 }
 
+TEST_CASE("a batch is planned while the one before runs, unless it waits for a token of that one") {
+  Setup setup;
+  setup.budget = 16;
+  setup.max_in_flight = 2;
+  Rig scores(setup);
+  for (TokenId first = 2; first < 10; ++first)
+    scores.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(12, first)), {4, 5}, 0});
+  CHECK(*scores.loop.step());
+  CHECK(scores.backend.batches().size() == 2);
+  scores.run();
+  CHECK(scores.backend.most_in_flight() == 2);
+  CHECK(scores.loop.poll().size() == 8);
+  Rig writes(setup);
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens(12, 3)), {}};
+  request.sampling.max_tokens = 5;
+  writes.submit(request);
+  writes.run();
+  CHECK(writes.backend.most_in_flight() == 1);
+}
+
+TEST_CASE("a batch that fails while another is queued behind it stops the loop, and cancelling empties the backend") {
+  Setup setup;
+  setup.budget = 16;
+  setup.max_in_flight = 2;
+  setup.failing_call = 1;
+  Rig rig(setup);
+  for (TokenId first = 2; first < 10; ++first)
+    rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(12, first)), {4, 5}, 0});
+  CHECK(rig.loop.step().ok());
+  CHECK(rig.loop.step().status().code() == Code::internal);
+  CHECK(rig.loop.step().status().message() == "logits of row 0 are not finite");
+  rig.loop.cancel_all();
+  CHECK(rig.loop.num_pending() == 0);
+}
+
 TEST_CASE("memory that no batch size can do without stops the loop") {
   Setup setup;
   setup.rows_that_fit = 0;
@@ -532,6 +573,7 @@ TEST_CASE("memory that no batch size can do without stops the loop") {
 TEST_CASE("cancelling forgets everything asked so far, and the loop goes on with what comes next") {
   Setup setup;
   setup.budget = 8;
+  setup.max_in_flight = 2;
   Rig rig(setup);
   for (const Request& request : Workload(8).requests(20)) rig.submit(request);
   for (int i = 0; i < 5; ++i) REQUIRE(rig.loop.step().ok());

@@ -206,7 +206,44 @@ TEST_CASE("when blocks run out the youngest generation gives its own back and st
   REQUIRE(resumed.sequences.size() == 1);
   CHECK(resumed.sequences[0]->id == 1);
   CHECK(resumed.sequences[0]->num_tokens() > 30);
-  CHECK(resumed.uses.size() == 1);
+  CHECK(resumed.uses.empty());
+  scheduler.complete(resumed);
+  CHECK(scheduler.next().uses.size() == 1);
+}
+
+TEST_CASE("generated tokens go first, apart from given ones, and only given ones are shared") {
+  Scheduler scheduler(options(100, 5));
+  add(scheduler, generating(0, range(0, 30)), generating(1, range(100, 20)));
+  ScheduledBatch plan = scheduler.next();
+  for (const BatchSegment& segment : plan.batch.segments) CHECK_FALSE(segment.generated);
+  answer(scheduler, plan);
+  plan = scheduler.next();
+  REQUIRE(plan.batch.segments.size() == 2);
+  CHECK(plan.batch.segments[0].generated);
+  CHECK(plan.batch.segments[1].generated);
+  while (scheduler.num_preemptions() == 0) {
+    answer(scheduler, plan);
+    plan = scheduler.next();
+    REQUIRE(plan.batch.num_rows() > 0);
+  }
+  answer(scheduler, plan);
+  scheduler.finish(*plan.sequences[0]);
+  // Asks for what the preempted one generated, as given tokens.
+  add(scheduler, scoring(2, joined(range(100, 20), Tokens(6, 7))));
+  const ScheduledBatch prompt = scheduler.next();
+  REQUIRE(prompt.sequences.size() == 2);
+  CHECK(prompt.sequences[0]->id == 1);
+  CHECK(prompt.batch.segments[0].first_position + prompt.batch.segments[0].num_tokens == 20);
+  CHECK_FALSE(prompt.batch.segments[0].generated);
+  CHECK(prompt.batch.segments[1].first_position == 20);
+  CHECK(prompt.batch.segments[1].num_tokens == 6);
+  answer(scheduler, prompt);
+  const ScheduledBatch again = scheduler.next();
+  REQUIRE(again.batch.segments.size() == 1);
+  CHECK(again.batch.segments[0].first_position == 20);
+  CHECK(again.batch.segments[0].num_tokens > 1);
+  CHECK(again.batch.segments[0].generated);
+  CHECK(again.uses.size() == 1);
 }
 
 TEST_CASE("what cannot fit even alone is handed back, and the rest goes on") {
