@@ -162,6 +162,7 @@ TEST_CASE("no source names a host of its own, but for the Hub's default endpoint
       std::ifstream in(assay::testing::source_folder() / file);
       for (std::string line; std::getline(in, line);) {
         const bool is_comment = line.find("//") < line.find("://");
+        if (line.find("xmlns=") != std::string::npos) continue;  // a name that XML gives the look of an address
         for (const char* scheme : {"\"http://", "\"https://"}) {
           const size_t at = line.find(scheme);
           if (at == std::string::npos || is_comment) continue;
