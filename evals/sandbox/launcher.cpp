@@ -240,11 +240,12 @@ Result<std::unique_ptr<LaunchHost>> LaunchHost::start(const LaunchSetup& setup, 
   ASSAY_ASSIGN(Pair sockets, socket_pair());
   ASSAY_ASSIGN(Fd library_low, memory_file("assay-launcher", embedded_launcher_library()));
   ASSAY_ASSIGN(Fd errors_low, memory_file("assay-host-errors", ""));
-  ASSAY_ASSIGN(const Fd socket, moved_up(sockets.theirs));
+  ASSAY_ASSIGN(Fd socket, moved_up(sockets.theirs));
   ASSAY_ASSIGN(const Fd library, moved_up(library_low));
   ASSAY_ASSIGN(Fd errors, moved_up(errors_low));
   ASSAY_ASSIGN(const pid_t pid, spawn_host(setup, socket.get(), library.get(), errors.get()));
-  sockets.theirs.reset();
+  sockets.theirs.reset();  // with both gone, the host's end shows
+  socket.reset();
   auto host = std::unique_ptr<LaunchHost>(new LaunchHost(setup, cgroup, pid, std::move(sockets.ours), std::move(errors)));
   ASSAY_TRY(host->greet(setup));
   if (cgroup) {
