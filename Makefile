@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
-.PHONY: help setup build program dev test demo bench bench-peers cuda golden invariance kill-battery fuzz format tidy clean
+.PHONY: help setup build program dev test demo bench bench-peers cuda golden code-golden parity bench-code invariance kill-battery fuzz format tidy clean
 
 BUILD := build/release
 SHELL := /bin/bash
@@ -10,8 +10,11 @@ help:
 	@echo "make build          the program at $(BUILD)/assay"
 	@echo "make bench          CPU kernel and engine benchmarks, Google Benchmark JSON under build/bench"
 	@echo "make bench-peers    the same beside llama.cpp, Transformers and lm-eval, in one run"
+	@echo "make bench-code     assay grade beside evalplus.evaluate on the same 820 programs (needs ../shared)"
 	@echo "make cuda           the same with the CUDA backend in build/cuda, and the bundle that is carried to a GPU machine"
 	@echo "make golden         compare with recorded answers of lm-eval (needs ../shared)"
+	@echo "make code-golden    programs: verdicts, sanitizer, prompts, pass@k as evalplus recorded them (needs ../shared)"
+	@echo "make parity         every task beside lm-eval itself, document by document (needs ../shared)"
 	@echo "make invariance     equal bytes under other orders, budgets and without the prefix tree"
 	@echo "make kill-battery   200 kills -9, each resumed: the report must not change"
 	@echo "make fuzz           five minutes of mutated bytes for every parser"
@@ -52,6 +55,15 @@ cuda: setup
 
 golden: build
 	@scripts/golden.sh
+
+code-golden: build
+	@scripts/code_golden.sh
+
+parity: build
+	@tests/parity/run.sh
+
+bench-code: build
+	@scripts/bench_code.sh
 
 invariance: build
 	@scripts/invariance.sh

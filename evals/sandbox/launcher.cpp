@@ -236,17 +236,22 @@ Result<LaunchSetup> LaunchSetup::make(const SandboxOptions& options) {
   return setup;
 }
 
-Result<std::unique_ptr<LaunchHost>> LaunchHost::start(const LaunchSetup& setup) {
+Result<std::unique_ptr<LaunchHost>> LaunchHost::start(const LaunchSetup& setup, Cgroup* cgroup) {
   ASSAY_ASSIGN(Pair sockets, socket_pair());
   ASSAY_ASSIGN(Fd library_low, memory_file("assay-launcher", embedded_launcher_library()));
   ASSAY_ASSIGN(Fd errors_low, memory_file("assay-host-errors", ""));
-  ASSAY_ASSIGN(const Fd socket, moved_up(sockets.theirs));
+  ASSAY_ASSIGN(Fd socket, moved_up(sockets.theirs));
   ASSAY_ASSIGN(const Fd library, moved_up(library_low));
   ASSAY_ASSIGN(Fd errors, moved_up(errors_low));
   ASSAY_ASSIGN(const pid_t pid, spawn_host(setup, socket.get(), library.get(), errors.get()));
-  sockets.theirs.reset();
-  auto host = std::unique_ptr<LaunchHost>(new LaunchHost(setup, pid, std::move(sockets.ours), std::move(errors)));
+  sockets.theirs.reset();  // with both gone, the host's end shows
+  socket.reset();
+  auto host = std::unique_ptr<LaunchHost>(new LaunchHost(setup, cgroup, pid, std::move(sockets.ours), std::move(errors)));
   ASSAY_TRY(host->greet(setup));
+  if (cgroup) {
+    if (setup.hello.fault == Layer::cgroup) return layer_failure(Layer::cgroup, EPERM);
+    ASSAY_TRY(cgroup->attach(pid));
+  }
   return host;
 }
 
@@ -274,14 +279,14 @@ std::string LaunchHost::last_words() const {
   return trimmed.substr(trimmed.rfind('\n') + 1);
 }
 
-Result<Launched> LaunchHost::launch(const SandboxLimits& limits, bool keep_output, Cgroup* cgroup) {
+Result<Launched> LaunchHost::launch(const SandboxLimits& limits, bool keep_output) {
   ++num_launches_;
   Launched run;
   ASSAY_ASSIGN(Pair status, socket_pair());
   ASSAY_ASSIGN(Pair requests, pipe_pair(false));
   ASSAY_ASSIGN(Pair answers, pipe_pair(true));
-  const child::RunRequest request = run_request(limits, cold_, keep_output, cgroup != nullptr);
-  if (cgroup) ASSAY_TRY(cgroup->prepare(limits.memory_bytes, limits.max_processes + 1));
+  const child::RunRequest request = run_request(limits, cold_, keep_output, cgroup_ != nullptr);
+  if (cgroup_) ASSAY_TRY(cgroup_->prepare(limits.memory_bytes, limits.max_processes + 2));  // pid 1 and the host
   if (keep_output) {
     ASSAY_ASSIGN(Pair out, pipe_pair(true));
     ASSAY_ASSIGN(Pair err, pipe_pair(true));
@@ -303,34 +308,19 @@ Result<Launched> LaunchHost::launch(const SandboxLimits& limits, bool keep_outpu
   run.requests = std::move(requests.ours);
   run.answers = std::move(answers.ours);
   status.theirs.reset();  // so that the end of the child shows
-  const Status armed = arm(run, cgroup);
+  const Status armed = arm(run);
   if (armed.ok()) return run;
   ::syscall(SYS_pidfd_send_signal, run.pidfd.get(), SIGKILL, nullptr, 0);
   return armed;
 }
 
-Status LaunchHost::arm(Launched& run, Cgroup* cgroup) {
-  if (cgroup) {
-    if (fault_.fault == Layer::cgroup) return layer_failure(Layer::cgroup, EPERM);
-    const Status attached = cgroup->attach(run.pid);
-    if (!attached.ok()) {
-      // A run that failed by itself is gone by now; its own words say more.
-      child::Note note;
-      if (receive_bytes(run.status.get(), &note, sizeof(note), nullptr) == sizeof(note) &&
-          note.kind == child::Note::Kind::failed)
-        return layer_failure(note.layer, note.error);
-      return attached;
-    }
-  }
-  for (const auto expected : {child::Note::Kind::ready, child::Note::Kind::armed}) {
-    child::Note note;
-    if (receive_bytes(run.status.get(), &note, sizeof(note), nullptr) != sizeof(note))
-      return unavailable("sandbox: the run ended while it was set up");
-    if (note.kind == child::Note::Kind::failed) return layer_failure(note.layer, note.error);
-    if (note.kind != expected) return unavailable("sandbox: the run ended before it was armed");
-    if (expected == child::Note::Kind::ready) ASSAY_TRY(send_bytes(run.status.get(), "g", 1, {}));
-  }
-  return ok_status();
+Status LaunchHost::arm(Launched& run) {
+  child::Note note;
+  if (receive_bytes(run.status.get(), &note, sizeof(note), nullptr) != sizeof(note))
+    return unavailable("sandbox: the run ended while it was set up");
+  if (note.kind == child::Note::Kind::failed) return layer_failure(note.layer, note.error);
+  if (note.kind == child::Note::Kind::armed) return ok_status();
+  return unavailable("sandbox: the run ended before it was armed");
 }
 
 LaunchHost::~LaunchHost() {

@@ -39,31 +39,32 @@ struct Launched {
 // The pinned interpreter with the launcher library in it, forking one process tree a run. Not thread-safe.
 class LaunchHost {
  public:
+  // The host is moved into `cgroup` (nullptr: none), and so every run is born there: moving one costs more than making it.
   // Errors: unavailable naming the layer and the remedy.
-  static Result<std::unique_ptr<LaunchHost>> start(const LaunchSetup& setup);
+  static Result<std::unique_ptr<LaunchHost>> start(const LaunchSetup& setup, Cgroup* cgroup);
   ~LaunchHost();
   LaunchHost(const LaunchHost&) = delete;
   LaunchHost& operator=(const LaunchHost&) = delete;
 
-  // Starts one run inside `cgroup` (nullptr: none) and returns once it is armed. No program byte has been sent yet, so
+  // Starts one run and returns once it is armed. No program byte has been sent yet, so
   // a failure means that nothing untrusted ever ran. Errors: unavailable naming the layer.
-  Result<Launched> launch(const SandboxLimits& limits, bool keep_output, Cgroup* cgroup);
+  Result<Launched> launch(const SandboxLimits& limits, bool keep_output);
 
   const std::string& info() const { return info_; }  // JSON: path, version, stdlib, paths
   int num_launches() const { return num_launches_; }
 
  private:
-  LaunchHost(const LaunchSetup& setup, pid_t pid, Fd socket, Fd errors)
+  LaunchHost(const LaunchSetup& setup, Cgroup* cgroup, pid_t pid, Fd socket, Fd errors)
       : cold_(setup.mode == LaunchMode::cold),
-        fault_(setup.hello),
+        cgroup_(cgroup),
         pid_(pid),
         socket_(std::move(socket)),
         errors_(std::move(errors)) {}
   Status greet(const LaunchSetup& setup);
-  Status arm(Launched& run, Cgroup* cgroup);
+  Status arm(Launched& run);
   std::string last_words() const;
   bool cold_;
-  child::Hello fault_;
+  Cgroup* cgroup_;
   pid_t pid_;
   Fd socket_, errors_;
   std::string info_;

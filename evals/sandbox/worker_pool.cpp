@@ -8,7 +8,7 @@ constexpr int kRunsPerHost = 2000;  // a host forked that often is replaced, so 
 Status Worker::ensure_host() {
   if (host_ && host_->num_launches() < kRunsPerHost) return ok_status();
   host_.reset();
-  ASSAY_ASSIGN(host_, LaunchHost::start(setup_));
+  ASSAY_ASSIGN(host_, LaunchHost::start(setup_, cgroup_.get()));
   return ok_status();
 }
 
@@ -20,7 +20,7 @@ Result<std::string> Worker::info() {
 Result<std::unique_ptr<ProgramProcess>> Worker::start(const SandboxLimits& limits, bool keep_output,
                                                       size_t max_frame_bytes) {
   ASSAY_TRY(ensure_host());
-  Result<Launched> launched = host_->launch(limits, keep_output, cgroup_.get());
+  Result<Launched> launched = host_->launch(limits, keep_output);
   if (!launched.ok()) {
     host_.reset();
     return launched.status();

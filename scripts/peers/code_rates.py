@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Time `assay grade` beside evalplus.evaluate: the same samples, the same machine, one after the other, and compare verdicts.
 
-    code_rates.py --assay build/release/assay --evalplus-python PYTHON --data FOLDER [--python PYTHON] [--samples-per-problem 5]
+    code_rates.py --assay build/release/assay --evalplus-python PYTHON --data FOLDER [--recorded FILE] [--python PYTHON]
+                  [--samples-per-problem 5]
 
 --data             a folder with humanevalplus/HumanEvalPlus.jsonl.gz
 --evalplus-python  an interpreter that has evalplus 0.3.1
+--recorded         recorded programs (../shared/oracle/code/verdicts_humaneval.jsonl.gz), used for the problems that it has
 --python           the interpreter that Assay runs programs in
 
-The samples are the reference solutions, every fifth of them with its last line changed, so that some programs fail. evalplus'
-ground truth is computed in a first run that is not timed; Assay computes it in the timed one. Prints one JSON object.
+Five programs a problem: its reference solution, and four that were recorded or, where none were, are the reference with one
+comparison, number, operator or return value changed (some of which still pass). evalplus' ground truth is computed in a first run
+that is not timed; Assay computes it in the timed one. Prints one JSON object.
 """
 import argparse
+import ast
 import gzip
 import json
 import os
@@ -20,11 +24,69 @@ import tempfile
 import time
 
 
-def samples_of(problems, count):
+class Change(ast.NodeTransformer):
+    """Changes the n-th place of one kind that it comes by."""
+    SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+             ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Mod: ast.Add}
+
+    def __init__(self, kind, n):
+        self.kind, self.left = kind, n
+
+    def here(self, kind):
+        self.left -= kind == self.kind
+        return kind == self.kind and self.left == -1
+
+    def visit_Compare(self, node):
+        if type(node.ops[0]) in self.SWAPS and self.here("compare"):
+            node.ops[0] = self.SWAPS[type(node.ops[0])]()
+        return self.generic_visit(node)
+
+    def visit_BinOp(self, node):
+        if type(node.op) in self.SWAPS and self.here("operator"):
+            node.op = self.SWAPS[type(node.op)]()
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node):
+        if type(node.value) is int and self.here("number"):
+            return ast.copy_location(ast.Constant(node.value + 1), node)
+        return node
+
+    def visit_Return(self, node):
+        if node.value is not None and self.here("return"):
+            node.value = ast.List([node.value], ast.Load())
+        return self.generic_visit(node)
+
+
+def variants(program):
+    tree = ast.unparse(ast.parse(program))
+    for n in range(8):
+        for kind in ("return", "compare", "number", "operator"):
+            changed = ast.unparse(ast.fix_missing_locations(Change(kind, n).visit(ast.parse(program))))
+            if changed != tree:
+                yield changed
+
+
+def recorded_programs(path):
+    """By task id, without what hangs on the evaluator's machine or attacks it."""
+    programs = {}
+    if path:
+        with gzip.open(path, "rt", encoding="utf-8") as f:
+            for row in map(json.loads, f):
+                stable = row["stability"] == "stable" and not row["env_dependent"]
+                if stable and row["kind"] != "canonical" and not row["kind"].startswith("h:"):
+                    programs.setdefault(row["task_id"], []).append(row["solution"])
+    return programs
+
+
+def samples_of(problems, recorded, count):
     for problem in problems:
         program = problem["prompt"] + problem["canonical_solution"]
-        for i in range(count):
-            yield {"task_id": problem["task_id"], "solution": program if i < count - 1 else program + "\n" + problem["entry_point"] + " = None\n"}
+        programs = [program] + recorded.get(problem["task_id"], [])
+        more = variants(program)
+        while len(programs) < count:
+            programs.append(next(more, program))
+        for one in programs[:count]:
+            yield {"task_id": problem["task_id"], "solution": one}
 
 
 def main():
@@ -32,17 +94,19 @@ def main():
     options.add_argument("--assay", required=True)
     options.add_argument("--evalplus-python", required=True)
     options.add_argument("--data", required=True)
+    options.add_argument("--recorded", default="")
     options.add_argument("--python", default="")
     options.add_argument("--samples-per-problem", type=int, default=5)
     chosen = options.parse_args()
     path = os.path.abspath(os.path.join(chosen.data, "humanevalplus", "HumanEvalPlus.jsonl.gz"))
     with gzip.open(path, "rt", encoding="utf-8") as f:
         problems = [json.loads(line) for line in f]
+    recorded = recorded_programs(chosen.recorded)
     cores = os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
         def write(name, count):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
-                for sample in samples_of(problems, count):
+                for sample in samples_of(problems, recorded, count):
                     f.write(json.dumps(sample) + "\n")
             return os.path.join(folder, name)
 
@@ -64,7 +128,7 @@ def main():
         begin = time.monotonic()
         ran = subprocess.run(command, env=dict(os.environ, ASSAY_DATA_MIRROR=mirror), stdout=subprocess.PIPE, check=True)
         assay_s = time.monotonic() - begin
-        seen, equal, total = {}, 0, 0
+        seen, equal, total, passing, differ = {}, 0, 0, 0, []
         with open(verdicts, encoding="utf-8") as f:
             for line in f:
                 row = json.loads(line)
@@ -72,9 +136,14 @@ def main():
                 seen[row["task_id"]] = index + 1
                 theirs = results[row["task_id"]][index]
                 total += 1
-                equal += all((row[name] == "pass") == (theirs[name + "_status"] == "pass") for name in ("base", "plus"))
+                passing += row["base"] == "pass" and row["plus"] == "pass"
+                same = all((row[name] == "pass") == (theirs[name + "_status"] == "pass") for name in ("base", "plus"))
+                equal += same
+                if not same:
+                    differ.append({"program": f"{row['task_id']}[{index}]", "evalplus": [theirs["base_status"], theirs["plus_status"]],
+                                   "assay": [row["base"], row["plus"]]})
     print(json.dumps({"programs": total, "cores": cores, "evalplus_s": round(evalplus_s, 1), "assay_s": round(assay_s, 1),
-                      "ratio": round(evalplus_s / assay_s, 2), "equal_verdicts": equal,
+                      "ratio": round(evalplus_s / assay_s, 2), "passing": passing, "equal_verdicts": equal, "differ": differ,
                       "isolation": json.loads(ran.stdout)["sandbox"]["isolation"]}))
 
 

@@ -17,7 +17,7 @@ inline constexpr size_t kMaxPaths = 64;
 struct Host {
   Hello hello;
   uint64_t filter[kMaxFilterInstructions];  // the seccomp program, 8 bytes an instruction
-  uint64_t namespaces[7];                   // inode of each of the host's namespaces, in kNamespaceFiles' order
+  uint64_t namespaces[7];                   // inodes that a run's may not have, in kNamespaceFiles' order
   char* paths[kMaxPaths];                   // folders and files of the interpreter, links resolved
   size_t num_paths;
   const char* interpreter;

@@ -148,9 +148,6 @@ int run_inside(const RunRequest& request, const int* fds, int num_fds, const cha
   if (!host.hello.isolate && setpgid(0, 0) != 0) fail_run(kStatusFd, Layer::launch);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
     fail_run(kStatusFd, Layer::launch);
-  Note note;
-  char go = 0;
-  if (write(kStatusFd, &note, sizeof(note)) != sizeof(note) || read(kStatusFd, &go, 1) != 1) _exit(125);
   const pid_t program = fork();
   if (program < 0) fail_run(kStatusFd, Layer::launch);
   if (program == 0) return become_program(request, runner_source);

@@ -73,9 +73,9 @@ struct RunReply {
   int32_t error = 0;
 };
 
-// Notes on a run's status socket. After `ready` Assay sends one byte; only after `armed` does it send the program.
+// Notes on a run's status socket. Only after `armed` does Assay send the program.
 struct Note {
-  enum class Kind : uint32_t { ready, armed, failed, ended } kind = Kind::ready;
+  enum class Kind : uint32_t { armed, failed, ended } kind = Kind::armed;
   Layer layer = Layer::none;
   int32_t error = 0;
   int32_t wait_status = 0;

@@ -54,7 +54,7 @@ struct Demands {
 
 Demands demands_of(const BatteryRow& row) {
   Demands demands;
-  demands.limits.cpu_s = 0.6;
+  demands.limits.cpu_s = 0.35;
   demands.limits.wall_s = 20;
   demands.limits.memory_bytes = 256 << 20;
   for (size_t i = 1; i < row.fields.size(); ++i) {
@@ -128,14 +128,14 @@ GradeRequest sorting() {
   const std::vector<std::vector<Value>> inputs = {numbers({3, 1, 2}), numbers({2, 1}), numbers({5, 4, 4, -1}),
                                                   numbers({9, 7, 8, 6}), numbers({1, 0})};
   auto calls = std::make_shared<std::vector<Call>>();
-  for (const auto& input : inputs) calls->push_back({input, 0.5});
+  for (const auto& input : inputs) calls->push_back({input, 0.3});
   auto expected = std::make_shared<const std::vector<Value>>(
       std::vector<Value>{numbers({1, 2, 3})[0], numbers({1, 2})[0], numbers({-1, 4, 4, 5})[0], numbers({6, 7, 8, 9})[0],
                          numbers({0, 1})[0]});
   request.calls = calls;
   request.check = expect_values(expected);
-  request.limits.sandbox.cpu_s = 2;
-  request.limits.sandbox.wall_s = 3;
+  request.limits.sandbox.cpu_s = 1;
+  request.limits.sandbox.wall_s = 1.5;
   request.limits.sandbox.memory_bytes = 512 << 20;
   return request;
 }
