@@ -7,10 +7,13 @@
 #include <numeric>
 
 #include "engine/base/clock.h"
+#include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "evals/cli/commands.h"
 #include "evals/cli/sandbox_options.h"
 #include "evals/sandbox/grader.h"
+#include "evals/store/store.h"
+#include "reports/table.h"
 
 namespace assay::cli {
 namespace {
@@ -136,11 +139,93 @@ Result<int> bench_sandbox(const BenchVerb& verb, const Globals& globals) {
   return 0;
 }
 
+struct FigureFiles {
+  std::vector<std::string> files;
+  std::string build;
+  std::string filter;
+};
+
+Result<int> import_benches(const FigureFiles& verb, const Globals& globals) {
+  ASSAY_ASSIGN(const auto store, Store::open(globals.db));
+  Json imported = Json::array();
+  for (const std::string& file : verb.files) {
+    ASSAY_ASSIGN(const std::string text, real_files().read(file));
+    ASSAY_ASSIGN(const Json json, Json::parse(text, file));
+    ASSAY_ASSIGN(StoredBench bench, read_bench(json, file, Path(file).stem().string(), verb.build));
+    bench.imported_utc_us = real_clock().utc_us();
+    ASSAY_ASSIGN(const bool fresh, store->add_bench(bench));
+    const auto rows = static_cast<int64_t>(bench.rows.size());
+    imported.push_back(Json::object().set("file", file).set("build", bench.build).set("rows", rows).set("new", fresh));
+    if (!globals.json)
+      std::printf("%s: %lld rows of %s%s\n", file.c_str(), static_cast<long long>(rows), bench.build.c_str(),
+                  fresh ? "" : ", already there");
+  }
+  if (globals.json) std::printf("%s\n", Json::object().set("imported", imported).dump().c_str());
+  return 0;
+}
+
+// "tokens_per_s 15953, real_time 513.4 ms"
+std::string figures_text(const Json& figures) {
+  const Json* unit = figures.find("time_unit");
+  std::string text;
+  for (const auto& [key, value] : figures.as_object()) {
+    const bool time = key == "real_time";
+    if (!value.is_number() || key == "cpu_time" || key == "iterations") continue;
+    if (!text.empty()) text += ", ";
+    text += fmt::format("{} {:.6g}", key, value.as_real());
+    if (time && unit && unit->is_string()) text += " " + unit->as_string();
+  }
+  return text;
+}
+
+Result<int> list_benches(const FigureFiles& verb, const Globals& globals) {
+  ASSAY_ASSIGN(const auto store, Store::open_existing(globals.db));
+  ASSAY_ASSIGN(const auto benches, store->benches());
+  Table table;
+  table.columns = {{"build"}, {"program"}, {"row"}, {"figures"}};
+  Json list = Json::array();
+  for (const StoredBench& bench : benches) {
+    Json rows = Json::object();
+    for (const auto& [name, figures] : bench.rows) {
+      if (name.find(verb.filter) == std::string::npos) continue;
+      table.rows.push_back({bench.build, bench.program, name, figures_text(figures)});
+      rows.set(name, figures);
+    }
+    list.push_back(Json::object()
+                       .set("build", bench.build)
+                       .set("program", bench.program)
+                       .set("context", bench.context)
+                       .set("rows", std::move(rows)));
+  }
+  if (globals.json) {
+    std::printf("%s\n", Json::object().set("benches", list).dump().c_str());
+  } else {
+    std::fputs(print_terminal(table, globals.use_color()).c_str(), stdout);
+  }
+  return 0;
+}
+
+void add_figures(CLI::App& verb, Globals& globals, Action& chosen) {
+  auto state = std::make_shared<FigureFiles>();
+  CLI::App* import = verb.add_subcommand("import", "stores figures of the benchmark programs in the database");
+  import->add_option("files", state->files, "JSON files that bench programs wrote")->required();
+  import->add_option("--build", state->build, "what was measured, where the file does not say");
+  import->callback(
+      [state, &globals, &chosen] { chosen = [state, &globals] { return import_benches(*state, globals);
+};
+}  // namespace
+);
+CLI::App* list = verb.add_subcommand("ls", "stored figures, newest first");
+list->add_option("--filter", state->filter, "rows whose name holds this");
+list->callback([state, &globals, &chosen] { chosen = [state, &globals] { return list_benches(*state, globals); }; });
+}  // namespace assay::cli
+
 }  // namespace
 
 void add_bench(CLI::App& app, Globals& globals, Action& chosen) {
   CLI::App* verb = app.add_subcommand("bench", "measure on this machine");
   verb->require_subcommand(1);
+  add_figures(*verb, globals, chosen);
   auto state = std::make_shared<BenchVerb>();
   CLI::App* sandbox = verb->add_subcommand("sandbox", "isolated runs a second, what the layers add, kill to gone");
   sandbox->add_option("--runs", state->runs, "warm runs; cold ones are a quarter")->check(CLI::Range(1, 1000000));

@@ -16,7 +16,7 @@ namespace {
 // Texts and documents are stored once, compressed with zstd, found by the SHA-256 of their bytes. Scores are clustered
 // by task and metric, so that one metric of a million answers is one range scan. The v_ views are the public SQL
 // surface.
-constexpr std::array<std::string_view, 3> kMigrations = {
+constexpr std::array<std::string_view, 4> kMigrations = {
     R"sql(
 CREATE TABLE models (
   id INTEGER PRIMARY KEY,
@@ -169,6 +169,27 @@ CREATE TABLE session_runs (
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW v_findings AS
   SELECT run_id AS run, scope AS task, code, severity, affected, total, text FROM findings;
+)sql",
+    // Speed beside accuracy, by build.
+    R"sql(
+CREATE TABLE benches (
+  id INTEGER PRIMARY KEY,
+  imported_utc_us INTEGER NOT NULL,
+  program TEXT NOT NULL,
+  build TEXT NOT NULL,
+  context TEXT NOT NULL,
+  sha256 TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE bench_rows (
+  bench_id INTEGER NOT NULL REFERENCES benches(id) ON DELETE CASCADE,
+  ordinal INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  figures TEXT NOT NULL,
+  PRIMARY KEY (bench_id, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW v_benches AS
+  SELECT benches.id AS bench, build, program, imported_utc_us, bench_rows.name AS row, bench_rows.figures
+  FROM bench_rows JOIN benches ON benches.id = bench_id;
 )sql"};
 
 // WAL keeps its index in shared memory, which network file systems cannot share.

@@ -357,6 +357,8 @@ class SqliteStore final : public Store {
   }
   Result<std::vector<StoredFinding>> findings(RunId run) override { return notes::findings(db_, run); }
 
+  Result<bool> add_bench(const StoredBench& bench) override { return benches::add(db_, bench); }
+  Result<std::vector<StoredBench>> benches() override { return benches::all(db_); }
   Result<SessionId> create_session(const Json& spec, int64_t utc_us) override {
     return notes::create_session(db_, spec, utc_us);
   }

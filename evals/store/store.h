@@ -13,6 +13,7 @@
 #include "engine/base/json.h"
 #include "engine/base/status.h"
 #include "engine/engine.h"
+#include "evals/store/benches.h"
 #include "evals/task/sample.h"
 
 namespace assay {
@@ -153,6 +154,9 @@ class Store {
   virtual Result<StoredSession> session(SessionId id) = 0;
   virtual Result<std::optional<SessionId>> session_of(RunId run) = 0;
   virtual Result<std::optional<SessionId>> newest_unfinished_session() = 0;
+
+  virtual Result<bool> add_bench(const StoredBench& bench) = 0;  // false: it is there already
+  virtual Result<std::vector<StoredBench>> benches() = 0;        // newest first
 };
 
 }  // namespace assay

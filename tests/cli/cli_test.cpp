@@ -216,3 +216,20 @@ TEST_CASE("a plan asks nothing, and a session of two models ends in one table") 
   CHECK(lines_of(cli.run("ls runs").out) == 6);
   CHECK(cli.run("resume 1", mirror()).out == table.out);
 }
+
+TEST_CASE("figures of benchmark programs are imported once and listed") {
+  const Cli cli;
+  const std::string file = cli.path("bench_engine.json").string();
+  REQUIRE(real_files()
+              .write_atomic(file, R"({"context": {"build": "assay 9"}, "benchmarks": [
+                  {"name": "prefill/w4a16", "real_time": 2.5, "time_unit": "ms", "tokens_per_s": 15000}]})")
+              .ok());
+  CHECK(cli.run("bench import " + file).out.find("1 rows of assay 9") != std::string::npos);
+  CHECK(cli.run("bench import " + file).out.find("already there") != std::string::npos);
+  const std::string listed = cli.run("bench ls").out;
+  for (const char* word : {"assay 9", "bench_engine", "prefill/w4a16", "tokens_per_s 15000", "2.5 ms"})
+    CHECK_MESSAGE(listed.find(word) != std::string::npos, listed);
+  const Json json = object_in(cli.run("--json bench ls --filter decode"));
+  CHECK(json.find("benches")->as_array()[0].find("rows")->size() == 0);
+  CHECK(cli.run("bench import " + cli.path("nothing.json").string()).code != 0);
+}

@@ -315,3 +315,33 @@ TEST_CASE("a session remembers its spec and its runs, and is found until it is f
   REQUIRE(store->finish_session(id).ok());
   CHECK_FALSE(store->newest_unfinished_session()->has_value());
 }
+
+TEST_CASE("figures of benchmark programs are stored once a build, whoever's JSON they are") {
+  const TempFolder folder;
+  const auto store = Store::open(folder.path() / "a.db").value();
+  const Json google = Json::parse(R"({"context": {"build": "assay 1", "threads": "2"}, "benchmarks": [
+      {"name": "prefill/w4a16", "run_type": "iteration", "real_time": 2.5, "time_unit": "ms", "tokens_per_s": 15000},
+      {"name": "decode/w4a16", "real_time": 1}]})",
+                                  "google")
+                          .value();
+  const StoredBench first = read_bench(google, "google", "bench_engine", "").value();
+  CHECK(store->add_bench(first).value());
+  CHECK_FALSE(store->add_bench(first).value());
+  const Json plain =
+      Json::parse(R"({"device": "H100", "rows": [{"layer": "qkv", "m": 16, "what": "plan", "us": 14.5}]})", "plain")
+          .value();
+  CHECK(read_bench(plain, "plain", "bench_gemm", "").status().code() == Code::bad_data);
+  CHECK(store->add_bench(read_bench(plain, "plain", "bench_gemm", "assay 2").value()).value());
+  const auto stored = store->benches().value();
+  REQUIRE(stored.size() == 2);
+  CHECK(stored[0].build == "assay 2");
+  CHECK(stored[0].context.find("device")->as_string() == "H100");
+  REQUIRE(stored[0].rows.size() == 1);
+  CHECK(stored[0].rows[0].first == "qkv/m:16/plan");
+  CHECK(stored[0].rows[0].second == Json::object().set("us", 14.5));
+  CHECK(stored[1].build == "assay 1");
+  REQUIRE(stored[1].rows.size() == 2);
+  CHECK(stored[1].rows[0].second.find("tokens_per_s")->as_int() == 15000);
+  CHECK(stored[1].rows[0].second.find("run_type") == nullptr);
+  CHECK_FALSE(read_bench(Json::object(), "empty", "x", "b").ok());
+}
