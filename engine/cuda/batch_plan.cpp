@@ -298,6 +298,7 @@ std::optional<DecodeClass> decode_class(const Batch& batch, const BatchPlan& pla
     return segment.generated && segment.num_tokens == 1;
   });
   if (!one_each || !plan.wants_all() || plan.num_rows() == 0 || plan.num_rows() > kMostDecodeRows) return std::nullopt;
+  if (!plan.all.wide.empty()) return std::nullopt;
   if (!plan.copies.empty() || !batch.extra_writes.empty() || plan.num_kept > 0 || !plan.targets.empty())
     return std::nullopt;
   return DecodeClass{class_of(batch.tokens.size()), class_of(plan.all.narrow.size()), class_of(plan.all.simple.size()),

@@ -19,7 +19,7 @@
 #include "engine/cuda/logit_results.h"
 #include "engine/cuda/memory_plan.h"
 #include "engine/cuda/w4a16.h"
-#include "engine/model/rope_table.h"
+#include "engine/cuda/work_space.h"
 
 namespace assay::cuda {
 namespace {
@@ -34,43 +34,16 @@ constexpr int64_t kLeastAnswerBytes = int64_t{1} << 20;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
 
-// Everything a forward pass writes, besides what grows with a batch's wishes.
-struct WorkSpace {
-  DeviceBuffer residual;  // float [rows, hidden_size]
-  DeviceBuffer picked;    // the same, rows that want logits only
-  DeviceBuffer normed;    // [rows, hidden_size]
-  DeviceBuffer qkv;       // [rows, q, k, v]
-  DeviceBuffer attended;  // [rows, q]
-  DeviceBuffer mlp;       // [rows, intermediate_size]
-  DeviceBuffer linear;    // of products
-  DeviceBuffer w4;        // of W4A16 kernels, which leave it zero
-  DeviceBuffer logits;    // float [logit_rows, vocab_size]
-  DeviceBuffer partials;  // float [slots, num_heads, head_dim + 2]
-  DeviceBuffer cos, sin;  // float [positions, head_dim / 2]
-  DeviceBuffer kv;        // [layer, block, KV head, keys and values, 16, head_dim]
-};
-
-// A device buffer and its page-locked twin, grown when more is needed.
-struct Mirror {
-  DeviceBuffer device;
-  PinnedBuffer host;
-
-  Status reserve(int64_t bytes, std::string_view what) {
-    if (bytes <= device.bytes()) return ok_status();
-    device = DeviceBuffer();
-    host = PinnedBuffer();
-    const int64_t rounded = (bytes + bytes / 4 + 4095) / 4096 * 4096;
-    ASSAY_ASSIGN(DeviceBuffer on_device, DeviceBuffer::allocate(rounded, what));
-    ASSAY_ASSIGN(host, PinnedBuffer::allocate(rounded, what));
-    device = std::move(on_device);
-    return ok_status();
-  }
-};
-
 // Where the answers of a batch lie in their Mirror.
 struct AnswerLayout {
   int64_t stats = 0, target_logits = 0, top = 0, bytes = 0;
 };
+
+template <class T>
+std::vector<T> read(const PinnedBuffer& buffer, int64_t offset, size_t count) {
+  const auto* from = reinterpret_cast<const T*>(buffer.as<std::byte>() + offset);
+  return std::vector<T>(from, from + count);
+}
 
 class CudaBackend final : public Backend {
  public:
@@ -159,8 +132,9 @@ class CudaBackend final : public Backend {
   Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
   Status multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind, const DeviceBuffer& out,
                   int64_t ld);
+  Queue queue() const { return {stream_.get(), overlap_}; }
   Workspace linear_space() const {
-    return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr, space_.w4.data(), num_sms_, true};
+    return {space_.linear.data(), space_.linear.bytes(), blas_.get(), nullptr, space_.w4.data(), num_sms_, overlap_};
   }
   KvLayer kv_layer(int64_t index) const;
 
@@ -181,6 +155,7 @@ class CudaBackend final : public Backend {
   AttentionCut cut_;
   std::array<Pass, kMaxInFlight> passes_;
   DecodeGraphs graphs_;
+  bool overlap_ = false;  // of kernels being queued
   std::pair<const void*, const void*> graph_addresses_;
   int next_pass_ = 0, num_in_flight_ = 0;
 };
@@ -213,7 +188,25 @@ Status CudaBackend::run(const Pass& pass) {
 Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
   const std::pair<const void*, const void*> addresses = {pass.upload.device.data(), pass.results.device.data()};
   if (std::exchange(graph_addresses_, addresses) != addresses) graphs_.clear();
-  return graphs_.run(which, stream_.get(), [&] { return run(pass); });
+  DecodeStep step;
+  step.launch = [&](bool overlap) {
+    overlap_ = overlap;
+    const Status status = run(pass);
+    overlap_ = false;
+    return status;
+  };
+  step.answers = [&]() -> Result<std::vector<std::byte>> {
+    ASSAY_TRY(stream_.synchronize());
+    const size_t stats = pass.batch->logits.size() * static_cast<size_t>(plan_.num_chunks);
+    const auto bytes_at = [&](int64_t offset, size_t count) {
+      return read<std::byte>(pass.results.host, offset, count);
+    };
+    std::vector<std::byte> answers = bytes_at(pass.answers.stats, stats * sizeof(ChunkStats));
+    const auto top = bytes_at(pass.answers.top, stats * static_cast<size_t>(pass.plan.max_top) * sizeof(TopEntry));
+    answers.insert(answers.end(), top.begin(), top.end());
+    return answers;
+  };
+  return graphs_.run(which, stream_.get(), step);
 }
 
 // Memory for what this batch wishes, and its bookkeeping in one copy.
@@ -250,7 +243,7 @@ Status CudaBackend::run_layers(const Pass& pass) {
                            uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(pass.plan.copies.size() / 3),
                            stream_.get()));
   ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), pass.plan.num_rows(),
-                  config_.hidden_size, space_.residual.as<float>(), stream_.get()));
+                  config_.hidden_size, space_.residual.as<float>(), queue()));
   for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
   return ok_status();
 }
@@ -280,7 +273,7 @@ Status CudaBackend::run_layer(const Pass& pass, int64_t index) {
 
 Status CudaBackend::normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows) {
   return rms_norm(element_, x.as<float>(), weight.as<float>(), rows, config_.hidden_size,
-                  static_cast<float>(config_.rms_norm_eps), space_.normed.data(), stream_.get());
+                  static_cast<float>(config_.rms_norm_eps), space_.normed.data(), queue());
 }
 
 Status CudaBackend::multiply(const Linear& linear, const DeviceBuffer& x, Rows rows, Epilogue::Kind kind,
@@ -306,7 +299,7 @@ Status CudaBackend::turn_and_store(const Pass& pass, int64_t index) {
   work.first_write = uploaded<int32_t>(pass, pass.at.first_write);
   work.write_slots = uploaded<int32_t>(pass, pass.at.write_slots);
   work.cache = kv_layer(index);
-  return rope_kv_write(element_, work, stream_.get());
+  return rope_kv_write(element_, work, queue());
 }
 
 Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_only) {
@@ -327,14 +320,14 @@ Status CudaBackend::attend_rows(const Pass& pass, int64_t index, bool wanted_onl
     work.shape = shape;
     work.items = uploaded<AttentionItem>(pass, offset);
     work.num_items = static_cast<int32_t>(items.size());
-    return attend(element_, work, stream_.get());
+    return attend(element_, work, queue());
   };
   ASSAY_TRY(launch(AttentionShape::wide, plan.wide, at.wide));
   ASSAY_TRY(launch(AttentionShape::narrow, plan.narrow, at.narrow));
   ASSAY_TRY(launch(AttentionShape::simple, plan.simple, at.simple));
   return combine_attention(element_, work.partials, uploaded<CombineItem>(pass, at.combines),
                            static_cast<int64_t>(plan.combines.size()), work.num_heads, work.cache.head_dim, work.out,
-                           work.out_ld, stream_.get());
+                           work.out_ld, queue());
 }
 
 // The output head over the wanted rows, some at a time: their logits are read where they are made.
@@ -363,15 +356,9 @@ Status CudaBackend::read_head(const Pass& pass) {
     ASSAY_TRY(linear_forward(model_.lm_head, rows, work.rows,
                              Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
                              stream_.get()));
-    ASSAY_TRY(read_logits(work, stream_.get()));
+    ASSAY_TRY(read_logits(work, queue()));
   }
   return ok_status();
-}
-
-template <class T>
-std::vector<T> read(const PinnedBuffer& buffer, int64_t offset, size_t count) {
-  const auto* from = reinterpret_cast<const T*>(buffer.as<std::byte>() + offset);
-  return std::vector<T>(from, from + count);
 }
 
 Status CudaBackend::take_answers(const Pass& pass) {
@@ -454,26 +441,6 @@ Result<bool> choose_expansion(const BackendOptions& options, const ModelWeights&
     return model_bytes(weights, {element, true}) <= free_bytes / 2;
   return invalid_argument(
       fmt::format("int4_weights: '{}' is not known, expected auto, packed or expanded", options.int4_weights));
-}
-
-Result<WorkSpace> allocate_space(const ModelConfig& config, const MemoryPlan& plan, Uploader& uploader) {
-  WorkSpace space;
-  ASSAY_ASSIGN(space.residual, DeviceBuffer::allocate(plan.residual_bytes, "activations"));
-  ASSAY_ASSIGN(space.picked, DeviceBuffer::allocate(plan.picked_bytes, "activations"));
-  ASSAY_ASSIGN(space.normed, DeviceBuffer::allocate(plan.normed_bytes, "activations"));
-  ASSAY_ASSIGN(space.qkv, DeviceBuffer::allocate(plan.qkv_bytes, "activations"));
-  ASSAY_ASSIGN(space.attended, DeviceBuffer::allocate(plan.attended_bytes, "activations"));
-  ASSAY_ASSIGN(space.mlp, DeviceBuffer::allocate(plan.mlp_bytes, "activations"));
-  ASSAY_ASSIGN(space.linear, DeviceBuffer::allocate(plan.linear_scratch_bytes, "scratch of products"));
-  ASSAY_ASSIGN(space.w4, DeviceBuffer::allocate(plan.w4_scratch_bytes, "sums of W4A16 products"));
-  if (!space.w4.empty())
-    ASSAY_CUDA(cudaMemsetAsync(space.w4.data(), 0, static_cast<size_t>(space.w4.bytes()), uploader.stream()));
-  ASSAY_ASSIGN(space.logits, DeviceBuffer::allocate(plan.logit_bytes, "a chunk of logits"));
-  ASSAY_ASSIGN(space.partials, DeviceBuffer::allocate(plan.partial_bytes, "partial sums of attention"));
-  const RopeTable angles = make_rope_table(config.rope, config.head_dim, plan.rope_positions);
-  ASSAY_ASSIGN(space.cos, uploader.upload(angles.cos, "rotary table"));
-  ASSAY_ASSIGN(space.sin, uploader.upload(angles.sin, "rotary table"));
-  return space;
 }
 
 // The longest steps whose work space leaves most of the memory to the KV cache, or those that were asked for.

@@ -14,14 +14,23 @@
 // `element` argument. No result depends on how many rows a launch has.
 namespace assay::cuda {
 
+// Where a kernel is queued. With `overlap` its blocks may start while the kernel before drains; they wait for its end
+// before they touch memory.
+struct Queue {
+  cudaStream_t stream = nullptr;
+  bool overlap = false;
+
+  Queue(cudaStream_t on, bool overlapped = false) : stream(on), overlap(overlapped) {}  // NOLINT: a stream is a queue
+};
+
 // out[row] = table[tokens[row]], table [vocab_size, width] of T, out float [rows, width]. width is a multiple of 8.
 Status embed(Element element, const void* table, const int32_t* tokens, int64_t rows, int64_t width, float* out,
-             cudaStream_t stream);
+             const Queue& queue);
 
 // out[row] = x[row] / rms(x[row]) * weight, x float [rows, width], weight float [width], out T [rows, width].
 // width is a multiple of 8.
 Status rms_norm(Element element, const float* x, const float* weight, int64_t rows, int64_t width, float eps, void* out,
-                cudaStream_t stream);
+                const Queue& queue);
 
 // out[i] = x[rows_wanted[i]], float [count, width]. width is a multiple of 4.
 Status gather_rows(const float* x, const int32_t* rows_wanted, int64_t count, int64_t width, float* out,
@@ -51,7 +60,7 @@ struct RopeKvWrite {
   const int32_t* write_slots = nullptr;
   KvLayer cache;
 };
-Status rope_kv_write(Element element, const RopeKvWrite& work, cudaStream_t stream);
+Status rope_kv_write(Element element, const RopeKvWrite& work, const Queue& queue);
 
 // Copies the first slots of blocks, one copy after the other, in all layers.
 //   copies  [count, 3]: from, to, number of slots
@@ -108,13 +117,13 @@ struct AttentionWork {
 };
 // The kernel that takes this head size and element: mma for bf16 with head_dim 64 or 128, simple for the others.
 bool has_mma_attention(Element element, int64_t head_dim);
-Status attend(Element element, const AttentionWork& work, cudaStream_t stream);
+Status attend(Element element, const AttentionWork& work, const Queue& queue);
 
 // Merges partial sums into rows of out.
 //   partials  float [slots, num_heads, head_dim + 2]: unnormalized sums, the largest score, the sum of weights
 //   items  rows to merge: slots first_slot + s, s in [0, num_splits), belong to row out_row
 Status combine_attention(Element element, const float* partials, const CombineItem* items, int64_t count,
-                         int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, cudaStream_t stream);
+                         int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, const Queue& queue);
 
 // ---- output head ---------------------------------------------------------------------------------------------------
 
@@ -136,6 +145,6 @@ struct ReadLogits {
   const int32_t* kept_row = nullptr;  // [all rows]: row of `kept` that the logits are copied to, or -1
   float* kept = nullptr;              // [kept rows, vocab_size]
 };
-Status read_logits(const ReadLogits& work, cudaStream_t stream);
+Status read_logits(const ReadLogits& work, const Queue& queue);
 
 }  // namespace assay::cuda

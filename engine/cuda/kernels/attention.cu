@@ -2,7 +2,7 @@
 
 namespace assay::cuda {
 
-Status attend_with_tensor_cores(const AttentionWork& work, cudaStream_t stream);  // attention_mma.cu
+Status attend_with_tensor_cores(const AttentionWork& work, const Queue& queue);  // attention_mma.cu
 
 namespace {
 
@@ -108,23 +108,22 @@ bool has_mma_attention(Element element, int64_t head_dim) {
   return element == Element::bf16 && (head_dim == 64 || head_dim == 128);
 }
 
-Status attend(Element element, const AttentionWork& work, cudaStream_t stream) {
+Status attend(Element element, const AttentionWork& work, const Queue& queue) {
   if (work.num_items == 0) return ok_status();
-  if (work.shape != AttentionShape::simple) return attend_with_tensor_cores(work, stream);
+  if (work.shape != AttentionShape::simple) return attend_with_tensor_cores(work, queue);
   const dim3 grid(static_cast<unsigned>(work.num_items),
                   static_cast<unsigned>((work.num_heads + kHeadsPerBlock - 1) / kHeadsPerBlock));
-  ASSAY_FOR_ELEMENT(element,
-                    ASSAY_CUDA(launch_overlapped(attend_simple<T>, grid, kHeadsPerBlock * kLanes, 0, stream, work)));
-  return check_launch("attend_simple", stream);
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(attend_simple<T>, grid, kHeadsPerBlock * kLanes, 0, queue, work)));
+  return check_launch("attend_simple", queue.stream);
 }
 
 Status combine_attention(Element element, const float* partials, const CombineItem* items, int64_t count,
-                         int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, cudaStream_t stream) {
+                         int32_t num_heads, int32_t head_dim, void* out, int64_t out_ld, const Queue& queue) {
   if (count == 0) return ok_status();
   const dim3 grid(static_cast<unsigned>(count), static_cast<unsigned>(num_heads));
-  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(combine_rows<T>, grid, head_dim, 0, stream, partials, items,
-                                                          num_heads, head_dim, static_cast<T*>(out), out_ld)));
-  return check_launch("combine_attention", stream);
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(combine_rows<T>, grid, head_dim, 0, queue, partials, items,
+                                                     num_heads, head_dim, static_cast<T*>(out), out_ld)));
+  return check_launch("combine_attention", queue.stream);
 }
 
 }  // namespace assay::cuda

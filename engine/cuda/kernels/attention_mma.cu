@@ -264,20 +264,20 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
 }
 
 template <int kHeadDim, int kWarps>
-Status launch(const AttentionWork& work, cudaStream_t stream) {
+Status launch(const AttentionWork& work, const Queue& queue) {
   constexpr int kBytes = 4 * kTileSize<kHeadDim> * static_cast<int>(sizeof(bf16));
   ASSAY_CUDA(cudaFuncSetAttribute(attend_mma<kHeadDim, kWarps>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const dim3 grid(static_cast<unsigned>(work.num_items), static_cast<unsigned>(work.cache.num_kv_heads));
-  ASSAY_CUDA(launch_overlapped(attend_mma<kHeadDim, kWarps>, grid, kWarps * 32, kBytes, stream, work));
-  return check_launch("attend_mma", stream);
+  ASSAY_CUDA(queue_kernel(attend_mma<kHeadDim, kWarps>, grid, kWarps * 32, kBytes, queue, work));
+  return check_launch("attend_mma", queue.stream);
 }
 
 }  // namespace
 
-Status attend_with_tensor_cores(const AttentionWork& work, cudaStream_t stream) {
+Status attend_with_tensor_cores(const AttentionWork& work, const Queue& queue) {
   const bool narrow = work.shape == AttentionShape::narrow;
-  if (work.cache.head_dim == 64) return narrow ? launch<64, 1>(work, stream) : launch<64, 4>(work, stream);
-  return narrow ? launch<128, 1>(work, stream) : launch<128, 4>(work, stream);
+  if (work.cache.head_dim == 64) return narrow ? launch<64, 1>(work, queue) : launch<64, 4>(work, queue);
+  return narrow ? launch<128, 1>(work, queue) : launch<128, 4>(work, queue);
 }
 
 }  // namespace assay::cuda

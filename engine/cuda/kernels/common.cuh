@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "engine/cuda/kernels.h"
+
 // What all kernels use: elements as floats, 16-byte pieces, sums over a block in a fixed order.
 namespace assay::cuda {
 
@@ -75,10 +77,10 @@ __device__ __forceinline__ void begin_kernel() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-// Queues a kernel whose blocks start while the kernel before drains; it calls begin_kernel() first.
+// Queues a kernel that calls begin_kernel() first.
 template <class... Parameters, class... Arguments>
-cudaError_t launch_overlapped(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
-                              cudaStream_t stream, Arguments... arguments) {
+cudaError_t queue_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes, const Queue& queue,
+                         Arguments... arguments) {
   cudaLaunchAttribute attribute;
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -86,9 +88,9 @@ cudaError_t launch_overlapped(void (*kernel)(Parameters...), dim3 grid, int thre
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
-  config.stream = stream;
+  config.stream = queue.stream;
   config.attrs = &attribute;
-  config.numAttrs = 1;
+  config.numAttrs = queue.overlap ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 

@@ -29,11 +29,11 @@ __global__ void copy_rows(const float4* x, const int32_t* rows_wanted, int64_t w
 }  // namespace
 
 Status embed(Element element, const void* table, const int32_t* tokens, int64_t rows, int64_t width, float* out,
-             cudaStream_t stream) {
+             const Queue& queue) {
   if (rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(embed_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0,
-                                                          stream, static_cast<const T*>(table), tokens, width, out)));
-  return check_launch("embed", stream);
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(embed_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0,
+                                                     queue, static_cast<const T*>(table), tokens, width, out)));
+  return check_launch("embed", queue.stream);
 }
 
 Status gather_rows(const float* x, const int32_t* rows_wanted, int64_t count, int64_t width, float* out,

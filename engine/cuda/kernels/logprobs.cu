@@ -85,12 +85,12 @@ __global__ void __launch_bounds__(kThreads) read_rows(ReadLogits work) {
 
 }  // namespace
 
-Status read_logits(const ReadLogits& work, cudaStream_t stream) {
+Status read_logits(const ReadLogits& work, const Queue& queue) {
   if (work.rows == 0) return ok_status();
   const int64_t chunks = (work.vocab_size + work.chunk_tokens - 1) / work.chunk_tokens;
-  ASSAY_CUDA(launch_overlapped(read_rows, dim3(static_cast<unsigned>(work.rows), static_cast<unsigned>(chunks)),
-                               kThreads, 0, stream, work));
-  return check_launch("read_logits", stream);
+  ASSAY_CUDA(queue_kernel(read_rows, dim3(static_cast<unsigned>(work.rows), static_cast<unsigned>(chunks)), kThreads, 0,
+                          queue, work));
+  return check_launch("read_logits", queue.stream);
 }
 
 }  // namespace assay::cuda

@@ -33,12 +33,11 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 Status rms_norm(Element element, const float* x, const float* weight, int64_t rows, int64_t width, float eps, void* out,
-                cudaStream_t stream) {
+                const Queue& queue) {
   if (rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(
-      element, ASSAY_CUDA(launch_overlapped(normalize_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0, stream,
-                                            x, weight, width, eps, static_cast<T*>(out))));
-  return check_launch("rms_norm", stream);
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(normalize_rows<T>, dim3(static_cast<unsigned>(rows)), kThreads, 0,
+                                                     queue, x, weight, width, eps, static_cast<T*>(out))));
+  return check_launch("rms_norm", queue.stream);
 }
 
 }  // namespace assay::cuda

@@ -89,11 +89,11 @@ __global__ void copy_slots(T* first_layer, int64_t layer_stride, int num_kv_head
 
 }  // namespace
 
-Status rope_kv_write(Element element, const RopeKvWrite& work, cudaStream_t stream) {
+Status rope_kv_write(Element element, const RopeKvWrite& work, const Queue& queue) {
   if (work.rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(launch_overlapped(turn_and_store<T>, dim3(static_cast<unsigned>(work.rows)),
-                                                          kThreads, 0, stream, work)));
-  return check_launch("rope_kv_write", stream);
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(turn_and_store<T>, dim3(static_cast<unsigned>(work.rows)),
+                                                     kThreads, 0, queue, work)));
+  return check_launch("rope_kv_write", queue.stream);
 }
 
 Status copy_kv_blocks(Element element, const KvLayer& first_layer, int64_t num_layers, int64_t layer_stride_bytes,

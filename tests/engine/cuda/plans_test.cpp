@@ -253,6 +253,7 @@ TEST_CASE("only steps of one generated token a sequence are of a class, and step
   CHECK(*class_of(five) == *class_of(decoding(7, 910)));
   CHECK(*class_of(five) != *class_of(decoding(9, 900)));
   CHECK_FALSE(class_of(decoding(257, 20)));
+  CHECK_FALSE(decode_class(five, plan_batch(five, cut_of(32, 8), 100000, 50, 32)));  // heads that need a wide tile
   Batch other = five;
   other.segments[0].generated = false;
   other.segments[1].generated = false;
