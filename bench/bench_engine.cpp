@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "bench/matmul_rate.h"
+#include "bench/nvml.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/rng.h"
@@ -266,13 +267,25 @@ const Shapes kCpuShapes = {{{1, 512}, {1, 1024}}, {{1, 16}, {1, 512}, {16, 16}, 
 const Shapes kGpuShapes = {
     {{1, 1024}, {8, 1024}, {64, 1024}}, {{1, 1024}, {16, 1024}, {64, 1024}, {256, 1024}}, kMmluSubjects, 300};
 
+// As the row ends: clocks drop within a second of idling, memory stays until the engine is closed.
+void observe_gpu(benchmark::State& state) {
+  const bench::GpuState gpu = bench::gpu_state();
+  state.counters["sm_mhz"] = gpu.sm_mhz;
+  state.counters["slowdown_mask"] = static_cast<double>(gpu.slowdown_reasons);
+  state.counters["gpu_memory_gib"] = bench::gpu_memory_used_gib();
+}
+
 std::string prefill_name(int64_t batch, int64_t length) {
   return batch == 1 ? fmt::format("prefill_{}", length) : fmt::format("prefill_{}x{}", batch, length);
 }
 
 void add_benchmarks(const Subject& subject, const Shapes& shapes) {
   const auto add = [&](const std::string& name, auto measure) {
-    return benchmark::RegisterBenchmark((name + "/" + subject.label).c_str(), measure)->Unit(benchmark::kMillisecond);
+    const auto observed = [measure](benchmark::State& state) {
+      measure(state);
+      if (on_gpu()) observe_gpu(state);
+    };
+    return benchmark::RegisterBenchmark((name + "/" + subject.label).c_str(), observed)->Unit(benchmark::kMillisecond);
   };
   for (const auto& [batch, length] : shapes.prefill) {
     add(prefill_name(batch, length), [=, batch = batch, length = length](benchmark::State& state) {
@@ -343,6 +356,10 @@ std::string processor_name() {
 void describe_machine(const std::vector<Subject>& subjects) {
   benchmark::AddCustomContext("cpu_model", processor_name());
   benchmark::AddCustomContext("threads", std::to_string(num_threads()));
+  if (on_gpu()) {
+    benchmark::AddCustomContext("gpu", bench::gpu_name());
+    benchmark::AddCustomContext("gpu_driver", bench::driver_version());
+  }
   benchmark::AddCustomContext("build",
                               fmt::format("assay {}, {}, g++ {}", ASSAY_VERSION, ASSAY_BUILD_TYPE, __VERSION__));
   for (const Subject& subject : subjects) {

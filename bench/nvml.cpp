@@ -14,6 +14,9 @@ struct Nvml {
   int (*power)(Device, unsigned*) = nullptr;
   int (*temperature)(Device, int, unsigned*) = nullptr;
   int (*reasons)(Device, unsigned long long*) = nullptr;
+  int (*name)(Device, char*, unsigned) = nullptr;
+  int (*driver)(char*, unsigned) = nullptr;
+  int (*memory)(Device, unsigned long long*) = nullptr;  // total, free, used
   Device gpu = nullptr;
   bool usable = false;
 };
@@ -30,15 +33,40 @@ Nvml open_nvml() {
   const bool found = find(nvml.init, "nvmlInit_v2") && find(nvml.device, "nvmlDeviceGetHandleByIndex_v2") &&
                      find(nvml.clock, "nvmlDeviceGetClockInfo") && find(nvml.power, "nvmlDeviceGetPowerUsage") &&
                      find(nvml.temperature, "nvmlDeviceGetTemperature") &&
-                     find(nvml.reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");
+                     find(nvml.reasons, "nvmlDeviceGetCurrentClocksThrottleReasons") &&
+                     find(nvml.name, "nvmlDeviceGetName") && find(nvml.driver, "nvmlSystemGetDriverVersion") &&
+                     find(nvml.memory, "nvmlDeviceGetMemoryInfo");
   nvml.usable = found && nvml.init() == 0 && nvml.device(0, &nvml.gpu) == 0;
+  return nvml;
+}
+
+const Nvml& opened() {
+  static const Nvml nvml = open_nvml();
   return nvml;
 }
 
 }  // namespace
 
+std::string gpu_name() {
+  char name[96] = {};
+  if (opened().usable) opened().name(opened().gpu, name, sizeof name);
+  return name;
+}
+
+std::string driver_version() {
+  char version[80] = {};
+  if (opened().usable) opened().driver(version, sizeof version);
+  return version;
+}
+
+double gpu_memory_used_gib() {
+  unsigned long long bytes[3] = {};
+  if (opened().usable) opened().memory(opened().gpu, bytes);
+  return static_cast<double>(bytes[2]) / static_cast<double>(1ULL << 30);
+}
+
 GpuState gpu_state() {
-  static const Nvml nvml = open_nvml();
+  const Nvml& nvml = opened();
   GpuState state;
   if (!nvml.usable) return state;
   constexpr int kSmClock = 1, kMemoryClock = 2, kGpuSensor = 0;

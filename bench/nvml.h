@@ -13,4 +13,8 @@ struct GpuState {
 // Opens libnvidia-ml.so.1 at the first call.
 GpuState gpu_state();
 
+std::string gpu_name();        // "NVIDIA H100 80GB HBM3"
+std::string driver_version();  // "580.159.04"
+double gpu_memory_used_gib();
+
 }  // namespace assay::bench

@@ -80,6 +80,7 @@ struct FakeBackendOptions {
   int32_t rows_that_fit =
       std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
   int failing_call = -1;                    // this batch is an internal error
+  int full_call = -1;                       // this batch finds no memory, whatever its size
   int max_in_flight = 1;                    // more: batches run when they are collected, errors of running come then
 };
 
@@ -113,7 +114,7 @@ class FakeBackend final : public Backend {
   Status submit(const Batch& batch) override {
     batches_.push_back(batch);
     check(batch);
-    if (batch.num_rows() > options_.rows_that_fit) {
+    if (batch.num_rows() > options_.rows_that_fit || int(batches_.size()) - 1 == options_.full_call) {
       if (submitted_.empty()) spoil(batch);
       return out_of_memory("scratch: no memory");
     }

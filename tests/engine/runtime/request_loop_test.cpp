@@ -39,6 +39,7 @@ struct Setup {
   int max_model_len = 1000;
   int max_in_flight = 1;
   int failing_call = -1;
+  int full_call = -1;
 };
 
 FakeBackendOptions backend_options(const Setup& setup) {
@@ -49,6 +50,7 @@ FakeBackendOptions backend_options(const Setup& setup) {
   options.rows_that_fit = setup.rows_that_fit;
   options.max_in_flight = setup.max_in_flight;
   options.failing_call = setup.failing_call;
+  options.full_call = setup.full_call;
   return options;
 }
 
@@ -337,6 +339,22 @@ TEST_CASE("running out of scratch memory shrinks the batches and changes no answ
       setup.max_in_flight = 1 + static_cast<int>(seed % 2);
       CAPTURE(seed);
       check_all_answered(setup, Workload(seed).requests(25), seed, paths);
+    }
+  }
+}
+
+TEST_CASE("memory that is missing once, at any batch, changes no answer") {
+  Paths paths;
+  const std::vector<Request> requests = Workload(61).requests(12);
+  for (int call = 0; call < 40; ++call) {
+    for (const int max_in_flight : {1, 2}) {
+      Setup setup;
+      setup.budget = 64;
+      setup.full_call = call;
+      setup.max_in_flight = max_in_flight;
+      setup.kv_blocks = call % 2 == 0 ? 20 : 512;
+      CAPTURE(call);
+      check_all_answered(setup, requests, 61, paths);
     }
   }
 }
