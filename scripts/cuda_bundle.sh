@@ -13,9 +13,9 @@ for program in assay tests/cuda_test tests/cuda_plan_test tests/engine_test benc
   [ -x "$from/$program" ] || continue
   strip -o "$bundle/$(basename "$program")" "$from/$program"
 done
-cp scripts/cuda_check.sh "$bundle/"
+cp scripts/cuda_check.sh scripts/cuda_engine.sh scripts/make_synthetic_checkpoint.py "$bundle/"
 for program in "$bundle"/*; do
-  [ -f "$program" ] && [ "${program%.sh}" = "$program" ] || continue
+  [ -f "$program" ] && [ "${program%.*}" = "$program" ] || continue
   LD_LIBRARY_PATH="$bundle/lib" ldd "$program" | awk '$3 ~ /^\// { print $1, $3 }'
 done | sort -u | while read -r name path; do
   case "$name" in

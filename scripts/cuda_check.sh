@@ -10,10 +10,11 @@ fi
 echo "cuBLASLt: ${ASSAY_CUBLASLT:-none}"
 status=0
 ./cuda_plan_test >"$out/cuda_plan_test.log" 2>&1 || status=1
+timeout 120 ./w4a16_test >"$out/w4a16_test.log" 2>&1 || status=1
 timeout 240 ./cuda_test --duration=true >"$out/cuda_test.log" 2>&1 || status=1
 grep -E "ERROR|FATAL|values:|logged:|TEST CASE|test cases:|assertions:" "$out/cuda_test.log" | head -60
 if [ "${SANITIZE:-1}" = 1 ] && command -v compute-sanitizer >/dev/null; then
-  cases='*embedding rows*,*rms_norm*,*swiglu*,*bias joins*,*int4 codes*,*queries and keys*,*block copies*,*chunk of logits*,*softmax(q k*'
+  cases='*embedding rows*,*rms_norm*,*swiglu*,*bias joins*,*int4 codes*,*queries and keys*,*block copies*,*chunk of logits*,*softmax(q k*,*packed weights made dense*,*replayed decoding*'
   for tool in memcheck racecheck; do
     timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 ./cuda_test -tc="$cases" >"$out/$tool.log" 2>&1 || status=1
     tail -2 "$out/$tool.log"

@@ -346,7 +346,7 @@ TEST_CASE("running out of scratch memory shrinks the batches and changes no answ
 TEST_CASE("memory that is missing once, at any batch, changes no answer") {
   Paths paths;
   const std::vector<Request> requests = Workload(61).requests(12);
-  for (int call = 0; call < 40; ++call) {
+  for (int call = 0; call < 16; ++call) {
     for (const int max_in_flight : {1, 2}) {
       Setup setup;
       setup.budget = 64;
