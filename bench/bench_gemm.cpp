@@ -213,26 +213,38 @@ class Bench {
       return (tile <= 8 || m * 2 > tile) && (tile >= 96 || tiles <= 2);
     };
     for (const cuda::MmaKernel& kernel : cuda::mma_kernels()) {
-      if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens) || m > 64) continue;
+      if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens) || m > 8) continue;
       LaunchPlan plan;
       plan.kernel = LaunchPlan::Kernel::mma, plan.tile_tokens = kernel.tile_tokens;
-      add(plan, 8), add(plan, 4);
+      add(plan, 8);
     }
     for (const cuda::WgmmaKernel& kernel : cuda::wgmma_kernels()) {
       if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens)) continue;
       LaunchPlan plan;
       plan.tile_tokens = kernel.tile_tokens, plan.warpgroups = kernel.warpgroups, plan.halves = kernel.halves;
-      if ((m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
-        plan.spread_reduction = kernel.warpgroups == 4;
-        for (const int stages : {12, 6, 4}) add(plan, stages);
+      plan.cluster = kernel.cluster, plan.overlap = true;
+      const bool whole_rows = cuda::workers_of(layer.shape).grain > 1;
+      const int most = cuda::plan_max_stages(plan, layer.shape, 12);
+      const int of_two = cuda::plan_max_stages(plan, layer.shape, 12, cuda::kSharedBytesOfTwo);
+      const auto add_rings = [&] {
+        if (m > 64) return add(plan, most);
+        for (const int to_l2 : {0, 6, 12}) {
+          plan.stages_to_l2 = to_l2;
+          add(plan, of_two);
+          if (most > of_two && to_l2 == 0) add(plan, most);
+        }
+      };
+      if (!whole_rows && (m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
+        add_rings();
+        plan.spread_reduction = true;
+        if (m >= 64) add_rings();
         plan.spread_reduction = false;
-        add(plan, 12);
       }
       plan.schedule = LaunchPlan::Schedule::tiles;
-      if (m < 64) continue;
-      add(plan, 8);
+      if (!whole_rows && m < 64) continue;
+      add_rings();
       plan.batch_invariant = false;
-      add(plan, 8), add(plan, 4);
+      if (!whole_rows) add_rings();
     }
     return plans;
   }
@@ -246,9 +258,9 @@ class Bench {
               plan.schedule == LaunchPlan::Schedule::stream || plan.batch_invariant);
     }
     std::sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (size_t i = 0; i < std::min<size_t>(3, timed.size()); ++i) {
+    for (size_t i = 0; i < std::min<size_t>(2, timed.size()); ++i) {
       LaunchPlan plan = timed[i].second;
-      plan.overlap = true;
+      plan.overlap = !plan.overlap;
       const Timing timing = time_plan(layer, plan, m, 5);
       add_row(layer.name, plan.text(), m, timing,
               plan.schedule == LaunchPlan::Schedule::stream || plan.batch_invariant);

@@ -10,81 +10,70 @@ namespace {
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Sums of cut tiles that the tiles schedule keeps in shared memory when it must sum as stream does.
-int64_t totals_bytes(const LaunchPlan& plan) {
-  const bool needed = plan.schedule == LaunchPlan::Schedule::tiles && plan.batch_invariant;
-  return needed ? int64_t{plan.warpgroups} * kTileRows * plan.tile_tokens * 4 : 0;
-}
-
-bool planned_tile(const LaunchPlan& plan) {
-  if (plan.warpgroups != 4) return false;
+bool has_tile(const LaunchPlan& plan) {
+  if (plan.warpgroups != 2 || (plan.cluster != 1 && plan.cluster != 2)) return false;
   const int t = plan.tile_tokens;
-  return plan.halves == 2 ? t == 8 || t == 16 || t == 32 || t == 64 : plan.halves == 1 && t == 128;
-}
-
-bool swept_tile(const LaunchPlan& plan) {
-  const int t = plan.tile_tokens;
-  if (plan.warpgroups == 4) return plan.halves == 1 ? t == 64 || t == 96 : plan.halves == 2 && t == 96;
-  if (plan.warpgroups == 2) return plan.halves == 1 ? t == 128 || t == 192 || t == 256 : plan.halves == 2 && t == 128;
-  return false;
+  if (plan.halves == 1) return t == 192 || t == 256;
+  return plan.halves == 2 && (t == 16 || t == 32 || t == 64 || t == 96 || t == 128 || (t == 8 && plan.cluster == 1));
 }
 
 constexpr LaunchPlan::Schedule kStream = LaunchPlan::Schedule::stream, kTiles = LaunchPlan::Schedule::tiles;
 
 struct Tile {
   LaunchPlan::Schedule schedule;
-  int tokens, warpgroups, halves, stages;
+  int tokens, cluster, stages;
 };
 
 // The fastest kernels that sum in the shape's order, up to so many tokens. Tuned by: bench_gemm --sweep on an H100.
 struct Rung {
   int64_t most_tokens;
-  Tile tall;   // rows enough for whole tiles on every multiprocessor: gate and up
+  Tile tall;   // workers own whole rows: gate and up
   Tile small;  // few rows: queries, keys and values; attention's output
   Tile deep;   // few rows of many columns: down
 };
 
 constexpr Rung kLadder[] = {
-    {8, {kStream, 8, 4, 2, 6}, {kStream, 8, 4, 2, 4}, {kStream, 8, 4, 2, 6}},
-    {16, {kStream, 16, 4, 2, 10}, {kStream, 16, 4, 2, 4}, {kStream, 16, 4, 2, 6}},
-    {32, {kStream, 32, 4, 2, 8}, {kStream, 32, 4, 2, 4}, {kStream, 32, 4, 2, 4}},
-    {64, {kTiles, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}},
-    {96, {kTiles, 96, 4, 1, 6}, {kStream, 96, 4, 2, 4}, {kStream, 96, 4, 2, 4}},
-    {128, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kStream, 128, 4, 1, 4}},
-    {256, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kTiles, 128, 2, 2, 4}},
-    {512, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 192, 2, 1, 6}},
-    {1536, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 96, 4, 2, 4}},
-    {INT64_MAX, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 128, 4, 1, 6}},
+    {8, {kTiles, 8, 1, 10}, {kStream, 8, 1, 10}, {kStream, 8, 1, 10}},
+    {16, {kTiles, 16, 1, 8}, {kStream, 16, 1, 8}, {kStream, 16, 1, 8}},
+    {32, {kTiles, 32, 1, 6}, {kStream, 32, 1, 6}, {kStream, 32, 1, 6}},
+    {64, {kTiles, 64, 2, 4}, {kStream, 64, 2, 4}, {kStream, 64, 2, 4}},
+    {96, {kTiles, 96, 2, 6}, {kStream, 96, 2, 6}, {kStream, 96, 2, 6}},
+    {128, {kTiles, 128, 2, 5}, {kStream, 128, 2, 5}, {kStream, 128, 2, 5}},
+    {192, {kTiles, 192, 2, 7}, {kStream, 192, 2, 7}, {kStream, 192, 2, 7}},
+    {1024, {kTiles, 256, 2, 6}, {kStream, 256, 2, 6}, {kStream, 256, 2, 6}},
+    {INT64_MAX, {kTiles, 256, 2, 6}, {kTiles, 256, 2, 6}, {kTiles, 256, 2, 6}},
 };
-constexpr int64_t kDeepColumns = 16384, kTallBlockRows = 132;
+constexpr int64_t kDeepColumns = 16384;
 
 const Rung& rung_for(int64_t m) {
   return *std::find_if(std::begin(kLadder), std::end(kLadder), [&](const Rung& rung) { return m <= rung.most_tokens; });
 }
 
-bool is_tall(const W4Shape& shape) { return shape.num_block_rows >= kTallBlockRows; }
-
-LaunchPlan plan_of(const Tile& tile, const W4Shape& shape, const PlanOptions& options) {
-  LaunchPlan plan;
-  plan.schedule = tile.schedule;
-  plan.tile_tokens = tile.tokens, plan.warpgroups = tile.warpgroups, plan.halves = tile.halves;
-  plan.batch_invariant = options.batch_invariant;
-  plan.overlap = options.overlap;
-  plan.spread_reduction = options.num_sms >= num_workers(shape.num_blocks());
-  plan.stages = plan_max_stages(plan, shape, tile.stages);
-  return plan;
+// Where whole rows of blocks share out evenly, no row is cut.
+bool owns_whole_rows(const W4Shape& shape) {
+  const int64_t rounds = (shape.num_block_rows + kMaxWorkers - 1) / kMaxWorkers;
+  return shape.num_block_rows * 100 >= rounds * kMaxWorkers * 95;
 }
 
 }  // namespace
+
+W4Workers workers_of(const W4Shape& shape) {
+  W4Workers workers;
+  workers.num_blocks = static_cast<int>(shape.num_blocks());
+  workers.grain = owns_whole_rows(shape) ? static_cast<int>(shape.num_k_blocks) : 1;
+  workers.count = std::clamp(workers.num_blocks / std::max(kMinWorkerBlocks, workers.grain), 1, kMaxWorkers);
+  return workers;
+}
 
 std::string LaunchPlan::text() const {
   std::string text = kernel == Kernel::mma ? "mma" : "wgmma";
   text += schedule == Schedule::stream ? " stream" : batch_invariant ? " tiles cut" : " tiles";
   text += fmt::format(" {} tokens, ", tile_tokens);
-  if (kernel == Kernel::wgmma) text += fmt::format("{} x 64 rows, ", warpgroups);
+  if (kernel == Kernel::wgmma) text += fmt::format("{}{} x 64 rows, ", cluster == 2 ? "pairs of " : "", warpgroups);
   text += fmt::format("{} stages of {}", stages, kernel == Kernel::mma ? 128 : 64 * halves);
+  if (stages_to_l2 > 0) text += fmt::format(" and {}", stages_to_l2);
   if (overlap) text += ", overlapped";
-  if (schedule == Schedule::stream && !spread_reduction) text += ", one reducer";
+  if (schedule == Schedule::stream && spread_reduction) text += ", spread";
   return text;
 }
 
@@ -100,14 +89,14 @@ int64_t plan_shared_bytes(const LaunchPlan& plan, const W4Shape& shape) {
   const int64_t stages = plan.stages * plan_stage_bytes(plan, shape);
   if (plan.kernel == LaunchPlan::Kernel::mma) return stages;
   constexpr int64_t kBarriers = 256, kAlignment = 1024;
-  return kAlignment + stages + kBarriers + totals_bytes(plan);
+  return kAlignment + stages + kBarriers;
 }
 
-int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most) {
+int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most, int64_t most_bytes) {
   LaunchPlan tried = plan;
   for (tried.stages = most; tried.stages > 2; --tried.stages) {
     const bool odd_mma = plan.kernel == LaunchPlan::Kernel::mma && (tried.stages == 5 || tried.stages == 7);
-    if (!odd_mma && plan_shared_bytes(tried, shape) <= kMaxSharedBytes) break;
+    if (!odd_mma && plan_shared_bytes(tried, shape) <= most_bytes) break;
   }
   return tried.stages;
 }
@@ -121,16 +110,21 @@ bool plan_is_supported(const LaunchPlan& plan, const W4Shape& shape) {
     return plan.schedule == LaunchPlan::Schedule::stream && stages && (t == 8 || t == 16 || t == 32 || t == 64);
   }
   if (plan.stages < 2 || plan.stages > 16) return false;
-  return planned_tile(plan) || (swept_tile(plan) && shape.sets == 1 && !shape.has_zeros);
+  return has_tile(plan);
 }
 
 LaunchPlan plan_w4a16(int64_t m, const W4Shape& shape, const PlanOptions& options) {
   const Rung& rung = rung_for(m);
-  Tile tile = is_tall(shape) ? rung.tall : shape.k >= kDeepColumns ? rung.deep : rung.small;
-  LaunchPlan plan = plan_of(tile, shape, options);
-  if (plan_is_supported(plan, shape)) return plan;
-  tile.tokens = 128, tile.warpgroups = 4, tile.halves = 1;
-  return plan_of(tile, shape, options);
+  const Tile& tile = owns_whole_rows(shape) ? rung.tall : shape.k >= kDeepColumns ? rung.deep : rung.small;
+  LaunchPlan plan;
+  plan.schedule = tile.schedule;
+  plan.tile_tokens = tile.tokens, plan.cluster = tile.cluster, plan.halves = tile.tokens > 128 ? 1 : 2;
+  plan.batch_invariant = options.batch_invariant;
+  plan.overlap = options.overlap;
+  plan.spread_reduction = tile.tokens >= 128 && options.num_sms >= workers_of(shape).count * 2;
+  plan.stages = plan_max_stages(plan, shape, tile.stages, tile.tokens <= 64 ? kSharedBytesOfTwo : kMaxSharedBytes);
+  plan.stages_to_l2 = tile.tokens <= 64 ? 8 : 0;
+  return plan;
 }
 
 }  // namespace assay::cuda

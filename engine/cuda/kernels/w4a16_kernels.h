@@ -14,22 +14,23 @@ namespace assay::cuda {
 struct W4Args {
   const uint8_t* blocks = nullptr;
   int64_t block_bytes = 0;
-  int num_block_rows = 0, num_k_blocks = 0, num_blocks = 0;
+  int num_block_rows = 0, num_k_blocks = 0;
+  W4Workers workers;
   int m = 0, n = 0, k = 0;
   const __nv_bfloat16* x = nullptr;
   int64_t ldx = 0;
   W4Epilogue epilogue;
-  float* partials = nullptr;
+  float* partials = nullptr;  // stream: pieces of cut rows; tiles with cut_sums: running totals of each thread block
   uint32_t* counters = nullptr;
   int token_tiles = 0;
   bool stream = true;     // else tiles
   bool cut_sums = false;  // tiles: sum where stream would have cut
   bool spread = true;
-  bool overlap = false;
+  int stages_to_l2 = 0;
 };
 
 struct WgmmaKernel {
-  int tile_tokens = 0, warpgroups = 0, halves = 0, sets = 0;
+  int tile_tokens = 0, warpgroups = 0, halves = 0, cluster = 0, sets = 0;
   bool zeros = false;
   int stage_bytes = 0;
   cudaError_t (*launch)(const W4Args&, const CUtensorMap&, const LaunchPlan&, int shared_bytes, int grid,
