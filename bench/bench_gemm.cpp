@@ -1,6 +1,6 @@
 // The four fused W4A16 products of a 24B layer on one GPU, beside cuBLAS bf16 in the same run, against the run's own
 // read bandwidth and matmul rate. Times are CUDA graph replays over weights that rotate past L2.
-//   bench_gemm [--m 1,16,64] [--sweep] [--quick] [--no-peer] [--json FILE]
+//   bench_gemm [--m 1,16,64] [--layer down] [--sweep] [--quick] [--no-peer] [--json FILE]
 // --sweep times every compiled tile and schedule, prints the best ones and writes all of them to the file.
 #include <cstdio>
 #include <cstring>
@@ -25,6 +25,7 @@ using cuda::W4Shape;
 
 struct Options {
   std::vector<int64_t> tokens = {1, 4, 8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096};
+  std::string layer;  // empty: all
   bool sweep = false, quick = false, peer = true;
   std::string json;
 };
@@ -80,8 +81,9 @@ class Bench {
     print_state("start");
     measure_peaks();
     for (const int64_t m : options_.tokens) {
-      for (Layer& layer : layers_) measure_layer(layer, m);
-      measure_chain(m);
+      for (Layer& layer : layers_)
+        if (options_.layer.empty() || options_.layer == layer.name) measure_layer(layer, m);
+      if (options_.layer.empty()) measure_chain(m);
       print_state(fmt::format("m {}", m).c_str());
     }
     print_table();
@@ -222,23 +224,16 @@ class Bench {
       if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens)) continue;
       LaunchPlan plan;
       plan.tile_tokens = kernel.tile_tokens, plan.warpgroups = kernel.warpgroups, plan.halves = kernel.halves;
-      plan.cluster = kernel.cluster, plan.overlap = true;
+      plan.overlap = true;
       const bool whole_rows = cuda::workers_of(layer.shape).grain > 1;
       const int most = cuda::plan_max_stages(plan, layer.shape, 12);
       const int of_two = cuda::plan_max_stages(plan, layer.shape, 12, cuda::kSharedBytesOfTwo);
       const auto add_rings = [&] {
-        if (m > 64) return add(plan, most);
-        for (const int to_l2 : {0, 6, 12}) {
-          plan.stages_to_l2 = to_l2;
-          add(plan, of_two);
-          if (most > of_two && to_l2 == 0) add(plan, most);
-        }
+        add(plan, most);
+        if (m <= 64 && of_two < most) add(plan, of_two);
       };
       if (!whole_rows && (m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
         add_rings();
-        plan.spread_reduction = true;
-        if (m >= 64) add_rings();
-        plan.spread_reduction = false;
       }
       plan.schedule = LaunchPlan::Schedule::tiles;
       if (!whole_rows && m < 64) continue;
@@ -421,12 +416,15 @@ Options parse(int argc, char** argv) {
       options.peer = false;
     } else if (word == "--json" && more) {
       options.json = argv[++i];
+    } else if (word == "--layer" && more) {
+      options.layer = argv[++i];
     } else if (word == "--m" && more) {
       options.tokens.clear();
       for (char* part = std::strtok(argv[++i], ","); part; part = std::strtok(nullptr, ","))
         options.tokens.push_back(std::max(1, std::atoi(part)));
     } else {
-      fmt::print(stderr, "usage: bench_gemm [--m 1,16,64] [--sweep] [--quick] [--no-peer] [--json FILE]\n");
+      fmt::print(stderr,
+                 "usage: bench_gemm [--m 1,16,64] [--layer down] [--sweep] [--quick] [--no-peer] [--json FILE]\n");
       std::exit(64);
     }
   }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
+#include <limits>
 
 namespace assay::cuda {
 namespace {
@@ -11,48 +11,66 @@ namespace {
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 bool has_tile(const LaunchPlan& plan) {
-  if (plan.warpgroups != 2 || (plan.cluster != 1 && plan.cluster != 2)) return false;
   const int t = plan.tile_tokens;
+  if (plan.warpgroups != 2) return false;
   if (plan.halves == 1) return t == 192 || t == 256;
-  return plan.halves == 2 && (t == 16 || t == 32 || t == 64 || t == 96 || t == 128 || (t == 8 && plan.cluster == 1));
-}
-
-constexpr LaunchPlan::Schedule kStream = LaunchPlan::Schedule::stream, kTiles = LaunchPlan::Schedule::tiles;
-
-struct Tile {
-  LaunchPlan::Schedule schedule;
-  int tokens, cluster, stages;
-};
-
-// The fastest kernels that sum in the shape's order, up to so many tokens. Tuned by: bench_gemm --sweep on an H100.
-struct Rung {
-  int64_t most_tokens;
-  Tile tall;   // workers own whole rows: gate and up
-  Tile small;  // few rows: queries, keys and values; attention's output
-  Tile deep;   // few rows of many columns: down
-};
-
-constexpr Rung kLadder[] = {
-    {8, {kTiles, 8, 1, 10}, {kStream, 8, 1, 10}, {kStream, 8, 1, 10}},
-    {16, {kTiles, 16, 1, 8}, {kStream, 16, 1, 8}, {kStream, 16, 1, 8}},
-    {32, {kTiles, 32, 1, 6}, {kStream, 32, 1, 6}, {kStream, 32, 1, 6}},
-    {64, {kTiles, 64, 2, 4}, {kStream, 64, 2, 4}, {kStream, 64, 2, 4}},
-    {96, {kTiles, 96, 2, 6}, {kStream, 96, 2, 6}, {kStream, 96, 2, 6}},
-    {128, {kTiles, 128, 2, 5}, {kStream, 128, 2, 5}, {kStream, 128, 2, 5}},
-    {192, {kTiles, 192, 2, 7}, {kStream, 192, 2, 7}, {kStream, 192, 2, 7}},
-    {1024, {kTiles, 256, 2, 6}, {kStream, 256, 2, 6}, {kStream, 256, 2, 6}},
-    {INT64_MAX, {kTiles, 256, 2, 6}, {kTiles, 256, 2, 6}, {kTiles, 256, 2, 6}},
-};
-constexpr int64_t kDeepColumns = 16384;
-
-const Rung& rung_for(int64_t m) {
-  return *std::find_if(std::begin(kLadder), std::end(kLadder), [&](const Rung& rung) { return m <= rung.most_tokens; });
+  return plan.halves == 2 && (t == 8 || t == 16 || t == 32 || t == 64 || t == 96 || t == 128);
 }
 
 // Where whole rows of blocks share out evenly, no row is cut.
 bool owns_whole_rows(const W4Shape& shape) {
   const int64_t rounds = (shape.num_block_rows + kMaxWorkers - 1) / kMaxWorkers;
   return shape.num_block_rows * 100 >= rounds * kMaxWorkers * 95;
+}
+
+constexpr int kTiles[] = {32, 64, 96, 128, 192, 256};
+constexpr int kPartRows = 128;  // of a thread block
+// Up to so many tokens the weights' bytes decide: one tile holds all tokens, streams share the weights evenly, and a
+// thread block leaves room for the next kernel's beside it.
+constexpr int64_t kFewTokens = 32;
+
+// What bench_gemm --sweep showed on an H100, in microseconds: a tile's column costs its tokens and about 40 more, and
+// each token tile that streams share costs a reduction.
+constexpr double kTokenColumnUs = 35e-6, kTokensATile = 40, kReductionUs = 5, kReductionTokenUs = 0.12;
+constexpr int64_t kMostStreamTiles = 4;
+
+int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+double tiles_us(int tile, int64_t m, const W4Shape& shape, int num_sms) {
+  const int64_t parts = divide_up(shape.num_block_rows * kBlockRows, kPartRows) * divide_up(m, tile);
+  const int64_t waves = divide_up(parts, num_sms);
+  return static_cast<double>(waves * shape.k) * (tile + kTokensATile) * kTokenColumnUs;
+}
+
+double stream_us(int tile, int64_t m, const W4Shape& shape, int num_sms) {
+  const int64_t tiles = divide_up(m, tile), parts = divide_up(shape.num_block_rows * kBlockRows, kPartRows) * tiles;
+  const double even = static_cast<double>(parts * shape.k) / num_sms * (tile + kTokensATile) * kTokenColumnUs;
+  return even + static_cast<double>(tiles) * (kReductionUs + kReductionTokenUs * tile);
+}
+
+struct Choice {
+  LaunchPlan::Schedule schedule = LaunchPlan::Schedule::tiles;
+  int tile = 8;
+};
+
+Choice choose(int64_t m, const W4Shape& shape, int num_sms) {
+  const bool whole_rows = workers_of(shape).grain > 1;
+  Choice best;
+  if (m <= kFewTokens) {
+    best.tile = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+    if (!whole_rows) best.schedule = LaunchPlan::Schedule::stream;
+    return best;
+  }
+  double best_us = std::numeric_limits<double>::infinity();
+  const auto consider = [&](LaunchPlan::Schedule schedule, int tile, double us) {
+    if (us < best_us) best_us = us, best = {schedule, tile};
+  };
+  for (const int tile : kTiles) {
+    consider(LaunchPlan::Schedule::tiles, tile, tiles_us(tile, m, shape, num_sms));
+    if (!whole_rows && divide_up(m, tile) <= kMostStreamTiles)
+      consider(LaunchPlan::Schedule::stream, tile, stream_us(tile, m, shape, num_sms));
+  }
+  return best;
 }
 
 }  // namespace
@@ -69,11 +87,10 @@ std::string LaunchPlan::text() const {
   std::string text = kernel == Kernel::mma ? "mma" : "wgmma";
   text += schedule == Schedule::stream ? " stream" : batch_invariant ? " tiles cut" : " tiles";
   text += fmt::format(" {} tokens, ", tile_tokens);
-  if (kernel == Kernel::wgmma) text += fmt::format("{}{} x 64 rows, ", cluster == 2 ? "pairs of " : "", warpgroups);
+  if (kernel == Kernel::wgmma) text += fmt::format("{} x 64 rows, ", warpgroups);
   text += fmt::format("{} stages of {}", stages, kernel == Kernel::mma ? 128 : 64 * halves);
-  if (stages_to_l2 > 0) text += fmt::format(" and {}", stages_to_l2);
   if (overlap) text += ", overlapped";
-  if (schedule == Schedule::stream && spread_reduction) text += ", spread";
+  if (schedule == Schedule::stream && !spread_reduction) text += ", one reducer";
   return text;
 }
 
@@ -114,16 +131,14 @@ bool plan_is_supported(const LaunchPlan& plan, const W4Shape& shape) {
 }
 
 LaunchPlan plan_w4a16(int64_t m, const W4Shape& shape, const PlanOptions& options) {
-  const Rung& rung = rung_for(m);
-  const Tile& tile = owns_whole_rows(shape) ? rung.tall : shape.k >= kDeepColumns ? rung.deep : rung.small;
+  const Choice choice = choose(m, shape, options.num_sms);
   LaunchPlan plan;
-  plan.schedule = tile.schedule;
-  plan.tile_tokens = tile.tokens, plan.cluster = tile.cluster, plan.halves = tile.tokens > 128 ? 1 : 2;
+  plan.schedule = choice.schedule;
+  plan.tile_tokens = choice.tile, plan.halves = choice.tile > 128 ? 1 : 2;
   plan.batch_invariant = options.batch_invariant;
   plan.overlap = options.overlap;
-  plan.spread_reduction = tile.tokens >= 128 && options.num_sms >= workers_of(shape).count * 2;
-  plan.stages = plan_max_stages(plan, shape, tile.stages, tile.tokens <= 64 ? kSharedBytesOfTwo : kMaxSharedBytes);
-  plan.stages_to_l2 = tile.tokens <= 64 ? 8 : 0;
+  plan.spread_reduction = options.num_sms >= workers_of(shape).count * 2;
+  plan.stages = plan_max_stages(plan, shape, 12, m <= kFewTokens ? kSharedBytesOfTwo : kMaxSharedBytes);
   return plan;
 }
 

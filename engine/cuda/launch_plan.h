@@ -23,13 +23,11 @@ struct LaunchPlan {
   int tile_tokens = 8;
   int warpgroups = 2;  // wgmma: of 64 packed rows each
   int halves = 2;      // wgmma: a pipeline stage holds 64 or 128 columns
-  int cluster = 1;     // wgmma: 2: the two thread blocks of a row of blocks load their tokens together
   int stages = 4;
-  int stages_to_l2 = 0;           // wgmma: weights of so many stages behind those are asked into L2
-  bool batch_invariant = true;    // tiles: sums are cut where stream cuts them
-  bool overlap = false;           // programmatic dependent launch: starts while the kernel before drains
-  bool spread_reduction = false;  // stream: all workers of a cut tile reduce a share of it; needs them all resident
-  int num_ctas = 0;               // grid of the tiles schedule; 0: one a multiprocessor
+  bool batch_invariant = true;   // tiles: sums are cut where stream cuts them
+  bool overlap = false;          // programmatic dependent launch: starts while the kernel before drains
+  bool spread_reduction = true;  // stream: all workers of a cut tile reduce a share of it; needs them all resident
+  int num_ctas = 0;              // grid of the tiles schedule; 0: one a multiprocessor
 
   std::string text() const;  // "wgmma stream 8 tokens, 2 x 64 rows, 8 stages of 128"
 };

@@ -77,7 +77,7 @@ W4Args make_args(const W4Matrix& w, const W4Epilogue& epilogue, const LaunchPlan
   args.stream = plan.schedule == LaunchPlan::Schedule::stream;
   args.cut_sums = cuts_sums(w.shape, plan);
   args.spread = plan.spread_reduction;
-  args.stages_to_l2 = plan.stages_to_l2;
+  args.overlap = plan.overlap;
   return args;
 }
 
@@ -98,11 +98,11 @@ int grid_of(const W4Args& args, const LaunchPlan& plan, int parts) {
 Status run_wgmma(const W4Args& args, const W4Shape& shape, const LaunchPlan& plan, cudaStream_t stream) {
   for (const WgmmaKernel& kernel : wgmma_kernels()) {
     if (kernel.tile_tokens != plan.tile_tokens || kernel.warpgroups != plan.warpgroups ||
-        kernel.halves != plan.halves || kernel.cluster != plan.cluster || kernel.sets != shape.sets ||
+        kernel.halves != plan.halves || kernel.sets != shape.sets ||
         kernel.zeros != shape.has_zeros)
       continue;
     CUtensorMap map;
-    ASSAY_TRY(encode_activations(args.x, args.ldx, args.m, args.k, plan.tile_tokens / plan.cluster, map));
+    ASSAY_TRY(encode_activations(args.x, args.ldx, args.m, args.k, plan.tile_tokens, map));
     const int grid = grid_of(args, plan, 4 / plan.warpgroups);
     return launched(kernel.launch(args, map, plan, static_cast<int>(plan_shared_bytes(plan, shape)), grid, stream),
                     "w4a16_gemm");

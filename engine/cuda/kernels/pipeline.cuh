@@ -39,19 +39,6 @@ __device__ inline void barrier_arrive(uint32_t barrier) {
 __device__ inline void barrier_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
-// The same barrier of thread block `rank` of the cluster, own or other; only where `really`.
-__device__ inline void barrier_arrive_in_cluster(uint32_t barrier, int rank, bool really) {
-  asm volatile(
-      "{\n"
-      ".reg .pred really;\n"
-      ".reg .b32 remote;\n"
-      "setp.ne.b32 really, %2, 0;\n"
-      "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "@really mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
-      "}\n" ::"r"(barrier),
-      "r"(rank), "r"(static_cast<int>(really))
-      : "memory");
-}
 __device__ inline void barrier_arrive_if(uint32_t barrier, bool really) {
   asm volatile(
       "{\n"
@@ -83,21 +70,6 @@ __device__ inline void named_barrier(int name, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
 }
 
-__device__ inline bool named_barrier_any(int name, int threads, bool mine) {
-  int any;
-  asm volatile(
-      "{\n"
-      ".reg .pred mine, any;\n"
-      "setp.ne.b32 mine, %3, 0;\n"
-      "barrier.cta.red.or.pred any, %1, %2, mine;\n"
-      "selp.b32 %0, 1, 0, any;\n"
-      "}\n"
-      : "=r"(any)
-      : "r"(name), "r"(threads), "r"(static_cast<int>(mine))
-      : "memory");
-  return any != 0;
-}
-
 // --- bulk copies, completing on an mbarrier ---
 
 // How long L2 shall keep what is copied.
@@ -112,24 +84,12 @@ __device__ inline void copy_bulk(uint32_t destination, const void* source, uint3
       "l"(source), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
 }
-// Asks for a run of bytes to be brought into L2.
-__device__ inline void prefetch_bulk(const void* source, uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(source), "r"(bytes) : "memory");
-}
 // The map's box at column x, row y; what lies outside the tensor arrives as zeros.
 __device__ inline void copy_box(uint32_t destination, const CUtensorMap* map, int x, int y, uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
           destination),
       "l"(map), "r"(x), "r"(y), "r"(barrier)
-      : "memory");
-}
-// The same into both thread blocks of a cluster of two, at the same place, completing on the same barrier of each.
-__device__ inline void copy_box_to_both(uint32_t destination, const CUtensorMap* map, int x, int y, uint32_t barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, "
-      "%3}], [%4], %5;" ::"r"(destination),
-      "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(static_cast<uint16_t>(3))
       : "memory");
 }
 __device__ inline void prefetch_map(const CUtensorMap* map) {
@@ -142,18 +102,6 @@ __device__ inline void prefetch_map(const CUtensorMap* map) {
 __device__ inline void wait_for_prior_kernels() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 // Lets the next kernel's blocks start where there is room.
 __device__ inline void let_next_kernel_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
-
-// --- clusters ---
-
-__device__ inline uint32_t cluster_rank() {
-  uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-// All threads of all blocks of the cluster.
-__device__ inline void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
 
 // --- registers handed between the warps of a block ---
 

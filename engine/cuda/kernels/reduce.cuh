@@ -120,7 +120,7 @@ struct TileSums {
     }
   }
 
-  // One piece of the sum is here: leave it for whoever reduces. Unless that is spread, it is whoever comes last.
+  // One piece of the sum is here: leave it for whoever reduces.
   __device__ void publish(int worker, int block_row, int token_tile, const float (&v)[kTokens / 2]) const {
     const int live = live_slices(token_tile);
     float4* out = partial(worker, block_row, token_tile);
@@ -129,24 +129,15 @@ struct TileSums {
       if (j >= live) break;
       __stcg(out + j * 128, make_float4(v[4 * j], v[4 * j + 1], v[4 * j + 2], v[4 * j + 3]));
     }
+    __threadfence();
     named_barrier(barrier, 128);
-    uint32_t* flag = counter(block_row, token_tile);
-    if (args.spread) {
-      if (thread == 0) add_release(flag, 1);
-      return;
-    }
-    const int first = first_worker(block_row), pieces = last_worker(block_row) - first + 1;
-    const bool newest = thread == 0 && add_release(flag, 1) == static_cast<uint32_t>(pieces - 1);
-    if (!named_barrier_any(barrier, 128, newest)) return;
-    if (thread == 0) *flag = 0;
-    for (int j = 0; j < live; j += kTogether)
-      sum_slices(first, pieces, block_row, token_tile, j, min(kTogether, live - j));
+    if (thread == 0) add_release(counter(block_row, token_tile), 1);
   }
 
   // Sums this worker's share of a cut row's slices over all pieces, first piece first, once all are published.
   __device__ void reduce(int worker, int block_row, int token_tile) const {
     const int first = first_worker(block_row), pieces = last_worker(block_row) - first + 1;
-    const int reducers = min(pieces, live_slices(token_tile));
+    const int reducers = args.spread ? min(pieces, live_slices(token_tile)) : 1;
     const int mine = worker - first;
     if (mine >= reducers) return;
     uint32_t* flag = counter(block_row, token_tile);
@@ -163,9 +154,7 @@ struct TileSums {
   }
 
  private:
-  static constexpr int kTogether = kSlices < 4    ? kSlices
-                                   : kSlices < 12 ? 4
-                                                  : 8;  // slices whose loads are under way at once
+  static constexpr int kTogether = kSlices < 4 ? kSlices : 4;  // slices whose loads are under way at once
 
   __device__ void sum_slices(int first, int pieces, int block_row, int token_tile, int slice, int count) const {
     float4 sums[kTogether];
@@ -195,8 +184,7 @@ struct TileSums {
   }
 };
 
-// After a worker's last run, where reduction is spread: its shares of the rows that it has only a part of, at most its
-// first and its last.
+// After a worker's last run: its shares of the rows that it has only a part of, at most its first and its last.
 template <int kTokens>
 __device__ inline void reduce_cut_rows(const TileSums<kTokens>& sums, int worker) {
   const W4Args& args = sums.args;

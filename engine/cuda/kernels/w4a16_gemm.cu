@@ -9,9 +9,9 @@
 namespace assay::cuda {
 namespace {
 
-template <int kTokens_, int kHalves_, int kCluster_, int kSets_, bool kZeros_>
+template <int kTokens_, int kHalves_, int kSets_, bool kZeros_>
 struct Gemm {
-  static constexpr int kTokens = kTokens_, kHalves = kHalves_, kCluster = kCluster_, kSets = kSets_;
+  static constexpr int kTokens = kTokens_, kHalves = kHalves_, kSets = kSets_;
   static constexpr bool kZeros = kZeros_;
   static constexpr int kWarpgroups = 2, kParts = 4 / kWarpgroups;
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
@@ -56,86 +56,42 @@ __device__ void fetch_weights(const W4Args& args, const Job& job, int kb, int ha
     copy_bulk(to, block + kCodeBytes + s * kSetBytes + job.part * G::kPartSetBytes, G::kPartSetBytes, barrier, policy);
 }
 
-// A cluster's two thread blocks work on the same tokens and columns: each fetches half of the tokens for both.
 template <class G>
 __device__ void fetch_activations(const CUtensorMap* map, const Job& job, int kb, int half, uint32_t stage,
                                   uint32_t barrier) {
 #pragma unroll
-  for (int h = 0; h < G::kHalves; ++h) {
-    const int column = kb * kBlockColumns + (half + h) * kHalfColumns, token = job.token_tile * G::kTokens;
-    const uint32_t to = stage + h * G::kTokens * 128;
-    if constexpr (G::kCluster == 1) {
-      copy_box(to, map, column, token, barrier);
-    } else {
-      const int mine = static_cast<int>(cluster_rank()) * (G::kTokens / 2);
-      copy_box_to_both(to + mine * 128, map, column, token + mine, barrier);
-    }
-  }
-}
-
-template <class G>
-__device__ void prefetch_weights(const W4Args& args, const Job& job, int kb, int half) {
-  const uint8_t* block = args.blocks + (int64_t{job.block_row} * args.num_k_blocks + kb) * args.block_bytes;
-#pragma unroll
   for (int h = 0; h < G::kHalves; ++h)
-    prefetch_bulk(block + (half + h) * kHalfCodeBytes + job.part * G::kPartCodeBytes, G::kPartCodeBytes);
-#pragma unroll
-  for (int s = 0; s < G::kMetaSets; ++s)
-    prefetch_bulk(block + kCodeBytes + s * kSetBytes + job.part * G::kPartSetBytes, G::kPartSetBytes);
+    copy_box(stage + h * G::kTokens * 128, map, kb * kBlockColumns + (half + h) * kHalfColumns,
+             job.token_tile * G::kTokens, barrier);
 }
 
-// The stages of a thread block's jobs, one after another.
-template <class G>
-struct StageWalk {
-  JobWalk<G::kParts, G::kTokens> jobs;
-  Job job;
-  int kb = 0, half = 0;
-  bool more;
-
-  __device__ explicit StageWalk(const W4Args& args) : jobs(args) {
-    more = jobs.next(job);
-    kb = job.kb_begin;
-  }
-  __device__ void advance() {
-    half += G::kHalves;
-    if (half < 2) return;
-    half = 0;
-    if (++kb < job.kb_end) return;
-    more = jobs.next(job);
-    kb = job.kb_begin;
-  }
-};
-
-// One thread. Weights do not depend on the kernel before: the ring's first round of them is asked for before the wait
-// for that kernel. A scout runs further ahead and has weights brought into L2, so that memory stays busy however small
-// the ring is.
+// One thread. Weights do not depend on the kernel before, so the ring's first round of them is asked for before the
+// wait for that kernel.
 template <class G>
 __device__ void produce(const W4Args& args, const CUtensorMap* map, Ring ring) {
   constexpr uint32_t kBytes = G::kActivationBytes + G::kWeightBytes;
-  StageWalk<G> scout(args);
+  Job job;
   int ahead = 0;
-  for (Ring early = ring; scout.more && ahead < ring.stages; ++ahead, early.advance(), scout.advance()) {
-    barrier_expect(early.full(), kBytes);
-    fetch_weights<G>(args, scout.job, scout.kb, scout.half, early.here(), early.full());
-  }
-  for (int i = 0; scout.more && i < args.stages_to_l2; ++i, scout.advance())
-    prefetch_weights<G>(args, scout.job, scout.kb, scout.half);
+  Ring early = ring;
+  for (JobWalk<G::kParts, G::kTokens> walk(args); ahead < ring.stages && walk.next(job);)
+    for (int kb = job.kb_begin; kb < job.kb_end && ahead < ring.stages; ++kb)
+      for (int half = 0; half < 2 && ahead < ring.stages; half += G::kHalves, ++ahead, early.advance()) {
+        barrier_expect(early.full(), kBytes);
+        fetch_weights<G>(args, job, kb, half, early.here(), early.full());
+      }
   wait_for_prior_kernels();
-  for (StageWalk<G> now(args); now.more; now.advance(), ring.advance()) {
-    if (ahead > 0) {
-      --ahead;
-    } else {
-      barrier_wait(ring.free(), ring.phase ^ 1);
-      barrier_expect(ring.full(), kBytes);
-      fetch_weights<G>(args, now.job, now.kb, now.half, ring.here(), ring.full());
-    }
-    fetch_activations<G>(map, now.job, now.kb, now.half, ring.here(), ring.full());
-    if (args.stages_to_l2 > 0 && scout.more) {
-      prefetch_weights<G>(args, scout.job, scout.kb, scout.half);
-      scout.advance();
-    }
-  }
-  let_next_kernel_start();
+  for (JobWalk<G::kParts, G::kTokens> walk(args); walk.next(job);)
+    for (int kb = job.kb_begin; kb < job.kb_end; ++kb)
+      for (int half = 0; half < 2; half += G::kHalves, ring.advance()) {
+        if (ahead > 0) {
+          --ahead;
+        } else {
+          barrier_wait(ring.free(), ring.phase ^ 1);
+          barrier_expect(ring.full(), kBytes);
+          fetch_weights<G>(args, job, kb, half, ring.here(), ring.full());
+        }
+        fetch_activations<G>(map, job, kb, half, ring.here(), ring.full());
+      }
 }
 
 // What a thread needs of a stage to make its A fragments.
@@ -163,14 +119,9 @@ struct StageWeights {
   }
 };
 
-// Tells the producers that this warp is done with a stage; 0: with none.
-template <class G>
-__device__ void release(uint32_t free_barrier) {
-  const int lane = threadIdx.x % 32;
-  if constexpr (G::kCluster == 1)
-    barrier_arrive_if(free_barrier, lane == 0 && free_barrier != 0);
-  else
-    barrier_arrive_in_cluster(free_barrier, lane, lane < G::kCluster && free_barrier != 0);
+// Tells the producer that this warp is done with a stage; 0: with none.
+__device__ inline void release(uint32_t free_barrier) {
+  barrier_arrive_if(free_barrier, threadIdx.x % 32 == 0 && free_barrier != 0);
 }
 
 // Products of one stage, queued behind those under way. Four steps of 16 columns are under way at most: a step's
@@ -188,7 +139,7 @@ __device__ void multiply_stage(float (&sums)[G::kTokens / 2], uint32_t (&a)[4][4
       if ((step == 0 && (h == 0 || G::kSets > 1)) || (G::kSets == 4 && step == 2))
         group = weights.group(((half + h) * 64 + step * 16) * G::kSets / 128);
       wgmma_wait<3>();
-      if (h == 0 && step == 3) release<G>(stage_before);
+      if (h == 0 && step == 3) release(stage_before);
       dequantize(weights.words[h][step], group, a[step]);
       wgmma_fence();
       Wgmma<G::kTokens>::run(sums, a[step], tokens + step * 2, keep);
@@ -270,14 +221,14 @@ __device__ void consume(const W4Args& args, Ring ring) {
     }
     wgmma_wait<0>();
     pin(sums);
-    release<G>(stage_before);
+    release(stage_before);
     if (cut_before) totals.finish(sums);
     if (job.kb_end - job.kb_begin == args.num_k_blocks)
       tile.write(job.block_row, job.token_tile, sums);
     else
       tile.publish(worker, job.block_row, job.token_tile, sums);
   }
-  if (args.stream && args.spread) reduce_cut_rows(tile, worker);
+  if (args.stream) reduce_cut_rows(tile, worker);
 }
 
 template <class G>
@@ -292,12 +243,12 @@ __global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
     prefetch_map(&map);
     for (Ring r = ring; r.phase == 0; r.advance()) {
       barrier_init(r.full(), 1);
-      barrier_init(r.free(), G::kWarpgroups * 4 * G::kCluster);
+      barrier_init(r.free(), G::kWarpgroups * 4);
     }
     fence_barrier_init();
   }
   __syncthreads();
-  if constexpr (G::kCluster > 1) cluster_barrier();
+  let_next_kernel_start();
   if (threadIdx.x < 128) {
     give_registers<G::kGiven>();
     if (threadIdx.x == 0) produce<G>(args, &map, ring);
@@ -305,61 +256,47 @@ __global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
     take_registers<G::kTaken>();
     consume<G>(args, ring);
   }
-  if constexpr (G::kCluster > 1) cluster_barrier();  // the other block may still send tokens and arrivals here
 }
 
 template <class G>
 cudaError_t launch(const W4Args& args, const CUtensorMap& map, const LaunchPlan& plan, int shared_bytes, int grid,
                    cudaStream_t stream) {
-  cudaLaunchAttribute attributes[2];
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim.x = G::kCluster, attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(grid), config.blockDim = dim3(G::kThreads);
   config.dynamicSmemBytes = shared_bytes, config.stream = stream;
-  config.attrs = attributes, config.numAttrs = plan.overlap ? 2 : 1;
+  config.attrs = &attribute, config.numAttrs = plan.overlap ? 1 : 0;
   return cudaLaunchKernelEx(&config, w4a16_gemm<G>, args, map, plan.stages);
 }
 
 template <class G>
 WgmmaKernel entry() {
-  return {G::kTokens,     G::kWarpgroups, G::kHalves,
-          G::kCluster,    G::kSets,       G::kZeros,
-          G::kStageBytes, launch<G>,      reinterpret_cast<const void*>(w4a16_gemm<G>)};
+  return {G::kTokens, G::kWarpgroups, G::kHalves, G::kSets,
+          G::kZeros,  G::kStageBytes, launch<G>,  reinterpret_cast<const void*>(w4a16_gemm<G>)};
 }
 
-// Every group size and zero-point form of the tiles that plans choose.
 template <int kSets, bool kZeros>
 void add(std::vector<WgmmaKernel>& kernels) {
-  kernels.push_back(entry<Gemm<8, 2, 1, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<16, 2, 1, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<32, 2, 1, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<64, 2, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<96, 2, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<128, 2, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<192, 1, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<256, 1, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<8, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<16, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<32, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<64, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<96, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<128, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<192, 1, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<256, 1, kSets, kZeros>>());
 }
 
 std::vector<WgmmaKernel> make_kernels() {
   std::vector<WgmmaKernel> kernels;
   add<1, false>(kernels);
-  kernels.push_back(entry<Gemm<16, 2, 2, 1, false>>());
-  kernels.push_back(entry<Gemm<32, 2, 2, 1, false>>());
-  kernels.push_back(entry<Gemm<64, 2, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<96, 2, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<128, 2, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<192, 1, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<256, 1, 1, 1, false>>());
-#ifndef ASSAY_W4_PLAIN_ONLY
   add<2, false>(kernels);
   add<4, false>(kernels);
   add<1, true>(kernels);
   add<2, true>(kernels);
   add<4, true>(kernels);
-#endif
   return kernels;
 }
 

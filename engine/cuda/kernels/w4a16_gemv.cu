@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 1) w4a16_gemv(const __grid_constant_
     else
       tile.publish(worker, job.block_row, job.token_tile, sums);
   }
-  if (args.spread) reduce_cut_rows(tile, worker);
+  reduce_cut_rows(tile, worker);
 }
 
 template <class V>

@@ -26,11 +26,11 @@ struct W4Args {
   bool stream = true;     // else tiles
   bool cut_sums = false;  // tiles: sum where stream would have cut
   bool spread = true;
-  int stages_to_l2 = 0;
+  bool overlap = false;
 };
 
 struct WgmmaKernel {
-  int tile_tokens = 0, warpgroups = 0, halves = 0, cluster = 0, sets = 0;
+  int tile_tokens = 0, warpgroups = 0, halves = 0, sets = 0;
   bool zeros = false;
   int stage_bytes = 0;
   cudaError_t (*launch)(const W4Args&, const CUtensorMap&, const LaunchPlan&, int shared_bytes, int grid,
