@@ -1,6 +1,6 @@
 // The four fused W4A16 products of a 24B layer on one GPU, beside cuBLAS bf16 in the same run, against the run's own
 // read bandwidth and matmul rate. Times are CUDA graph replays over weights that rotate past L2.
-//   bench_gemm [--m 1,16,64] [--sweep] [--quick] [--no-peer] [--json FILE]
+//   bench_gemm [--m 1,16,64] [--layer down] [--sweep] [--quick] [--no-peer] [--json FILE]
 // --sweep times every compiled tile and schedule, prints the best ones and writes all of them to the file.
 #include <cstdio>
 #include <cstring>
@@ -25,6 +25,7 @@ using cuda::W4Shape;
 
 struct Options {
   std::vector<int64_t> tokens = {1, 4, 8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096};
+  std::string layer;  // empty: all
   bool sweep = false, quick = false, peer = true;
   std::string json;
 };
@@ -80,8 +81,9 @@ class Bench {
     print_state("start");
     measure_peaks();
     for (const int64_t m : options_.tokens) {
-      for (Layer& layer : layers_) measure_layer(layer, m);
-      measure_chain(m);
+      for (Layer& layer : layers_)
+        if (options_.layer.empty() || options_.layer == layer.name) measure_layer(layer, m);
+      if (options_.layer.empty()) measure_chain(m);
       print_state(fmt::format("m {}", m).c_str());
     }
     print_table();
@@ -213,26 +215,31 @@ class Bench {
       return (tile <= 8 || m * 2 > tile) && (tile >= 96 || tiles <= 2);
     };
     for (const cuda::MmaKernel& kernel : cuda::mma_kernels()) {
-      if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens) || m > 64) continue;
+      if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens) || m > 8) continue;
       LaunchPlan plan;
       plan.kernel = LaunchPlan::Kernel::mma, plan.tile_tokens = kernel.tile_tokens;
-      add(plan, 8), add(plan, 4);
+      add(plan, 8);
     }
     for (const cuda::WgmmaKernel& kernel : cuda::wgmma_kernels()) {
       if (kernel.sets != 1 || kernel.zeros || !fits(kernel.tile_tokens)) continue;
       LaunchPlan plan;
       plan.tile_tokens = kernel.tile_tokens, plan.warpgroups = kernel.warpgroups, plan.halves = kernel.halves;
-      if ((m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
-        plan.spread_reduction = kernel.warpgroups == 4;
-        for (const int stages : {12, 6, 4}) add(plan, stages);
-        plan.spread_reduction = false;
-        add(plan, 12);
+      plan.overlap = true;
+      const bool whole_rows = cuda::workers_of(layer.shape).grain > 1;
+      const int most = cuda::plan_max_stages(plan, layer.shape, 12);
+      const int of_two = cuda::plan_max_stages(plan, layer.shape, 12, cuda::kSharedBytesOfTwo);
+      const auto add_rings = [&] {
+        add(plan, most);
+        if (m <= 64 && of_two < most) add(plan, of_two);
+      };
+      if (!whole_rows && (m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
+        add_rings();
       }
       plan.schedule = LaunchPlan::Schedule::tiles;
-      if (m < 64) continue;
-      add(plan, 8);
+      if (!whole_rows && m < 64) continue;
+      add_rings();
       plan.batch_invariant = false;
-      add(plan, 8), add(plan, 4);
+      if (!whole_rows) add_rings();
     }
     return plans;
   }
@@ -246,9 +253,9 @@ class Bench {
               plan.schedule == LaunchPlan::Schedule::stream || plan.batch_invariant);
     }
     std::sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (size_t i = 0; i < std::min<size_t>(3, timed.size()); ++i) {
+    for (size_t i = 0; i < std::min<size_t>(2, timed.size()); ++i) {
       LaunchPlan plan = timed[i].second;
-      plan.overlap = true;
+      plan.overlap = !plan.overlap;
       const Timing timing = time_plan(layer, plan, m, 5);
       add_row(layer.name, plan.text(), m, timing,
               plan.schedule == LaunchPlan::Schedule::stream || plan.batch_invariant);
@@ -409,12 +416,15 @@ Options parse(int argc, char** argv) {
       options.peer = false;
     } else if (word == "--json" && more) {
       options.json = argv[++i];
+    } else if (word == "--layer" && more) {
+      options.layer = argv[++i];
     } else if (word == "--m" && more) {
       options.tokens.clear();
       for (char* part = std::strtok(argv[++i], ","); part; part = std::strtok(nullptr, ","))
         options.tokens.push_back(std::max(1, std::atoi(part)));
     } else {
-      fmt::print(stderr, "usage: bench_gemm [--m 1,16,64] [--sweep] [--quick] [--no-peer] [--json FILE]\n");
+      fmt::print(stderr,
+                 "usage: bench_gemm [--m 1,16,64] [--layer down] [--sweep] [--quick] [--no-peer] [--json FILE]\n");
       std::exit(64);
     }
   }

@@ -3,79 +3,85 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
+#include <limits>
 
 namespace assay::cuda {
 namespace {
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Sums of cut tiles that the tiles schedule keeps in shared memory when it must sum as stream does.
-int64_t totals_bytes(const LaunchPlan& plan) {
-  const bool needed = plan.schedule == LaunchPlan::Schedule::tiles && plan.batch_invariant;
-  return needed ? int64_t{plan.warpgroups} * kTileRows * plan.tile_tokens * 4 : 0;
-}
-
-bool planned_tile(const LaunchPlan& plan) {
-  if (plan.warpgroups != 4) return false;
+bool has_tile(const LaunchPlan& plan) {
   const int t = plan.tile_tokens;
-  return plan.halves == 2 ? t == 8 || t == 16 || t == 32 || t == 64 : plan.halves == 1 && t == 128;
+  if (plan.warpgroups != 2) return false;
+  if (plan.halves == 1) return t == 192 || t == 256;
+  return plan.halves == 2 && (t == 8 || t == 16 || t == 32 || t == 64 || t == 96 || t == 128);
 }
 
-bool swept_tile(const LaunchPlan& plan) {
-  const int t = plan.tile_tokens;
-  if (plan.warpgroups == 4) return plan.halves == 1 ? t == 64 || t == 96 : plan.halves == 2 && t == 96;
-  if (plan.warpgroups == 2) return plan.halves == 1 ? t == 128 || t == 192 || t == 256 : plan.halves == 2 && t == 128;
-  return false;
+// Where whole rows of blocks share out evenly, no row is cut.
+bool owns_whole_rows(const W4Shape& shape) {
+  const int64_t rounds = (shape.num_block_rows + kMaxWorkers - 1) / kMaxWorkers;
+  return shape.num_block_rows * 100 >= rounds * kMaxWorkers * 95;
 }
 
-constexpr LaunchPlan::Schedule kStream = LaunchPlan::Schedule::stream, kTiles = LaunchPlan::Schedule::tiles;
+constexpr int kTiles[] = {32, 64, 96, 128, 192, 256};
+constexpr int kPartRows = 128;  // of a thread block
+// Up to so many tokens the weights' bytes decide: one tile holds all tokens, streams share the weights evenly, and a
+// thread block leaves room for the next kernel's beside it.
+constexpr int64_t kFewTokens = 32;
 
-struct Tile {
-  LaunchPlan::Schedule schedule;
-  int tokens, warpgroups, halves, stages;
-};
+// What bench_gemm --sweep showed on an H100, in microseconds: a tile's column costs its tokens and about 40 more, and
+// each token tile that streams share costs a reduction.
+constexpr double kTokenColumnUs = 35e-6, kTokensATile = 40, kReductionUs = 5, kReductionTokenUs = 0.12;
+constexpr int64_t kMostStreamTiles = 4;
 
-// The fastest kernels that sum in the shape's order, up to so many tokens. Tuned by: bench_gemm --sweep on an H100.
-struct Rung {
-  int64_t most_tokens;
-  Tile tall;   // rows enough for whole tiles on every multiprocessor: gate and up
-  Tile small;  // few rows: queries, keys and values; attention's output
-  Tile deep;   // few rows of many columns: down
-};
+int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-constexpr Rung kLadder[] = {
-    {8, {kStream, 8, 4, 2, 6}, {kStream, 8, 4, 2, 4}, {kStream, 8, 4, 2, 6}},
-    {16, {kStream, 16, 4, 2, 10}, {kStream, 16, 4, 2, 4}, {kStream, 16, 4, 2, 6}},
-    {32, {kStream, 32, 4, 2, 8}, {kStream, 32, 4, 2, 4}, {kStream, 32, 4, 2, 4}},
-    {64, {kTiles, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}, {kStream, 64, 4, 2, 4}},
-    {96, {kTiles, 96, 4, 1, 6}, {kStream, 96, 4, 2, 4}, {kStream, 96, 4, 2, 4}},
-    {128, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kStream, 128, 4, 1, 4}},
-    {256, {kTiles, 128, 4, 1, 6}, {kTiles, 128, 2, 2, 4}, {kTiles, 128, 2, 2, 4}},
-    {512, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 192, 2, 1, 6}},
-    {1536, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 96, 4, 2, 4}},
-    {INT64_MAX, {kTiles, 128, 4, 1, 6}, {kTiles, 96, 4, 2, 4}, {kTiles, 128, 4, 1, 6}},
-};
-constexpr int64_t kDeepColumns = 16384, kTallBlockRows = 132;
-
-const Rung& rung_for(int64_t m) {
-  return *std::find_if(std::begin(kLadder), std::end(kLadder), [&](const Rung& rung) { return m <= rung.most_tokens; });
+double tiles_us(int tile, int64_t m, const W4Shape& shape, int num_sms) {
+  const int64_t parts = divide_up(shape.num_block_rows * kBlockRows, kPartRows) * divide_up(m, tile);
+  const int64_t waves = divide_up(parts, num_sms);
+  return static_cast<double>(waves * shape.k) * (tile + kTokensATile) * kTokenColumnUs;
 }
 
-bool is_tall(const W4Shape& shape) { return shape.num_block_rows >= kTallBlockRows; }
+double stream_us(int tile, int64_t m, const W4Shape& shape, int num_sms) {
+  const int64_t tiles = divide_up(m, tile), parts = divide_up(shape.num_block_rows * kBlockRows, kPartRows) * tiles;
+  const double even = static_cast<double>(parts * shape.k) / num_sms * (tile + kTokensATile) * kTokenColumnUs;
+  return even + static_cast<double>(tiles) * (kReductionUs + kReductionTokenUs * tile);
+}
 
-LaunchPlan plan_of(const Tile& tile, const W4Shape& shape, const PlanOptions& options) {
-  LaunchPlan plan;
-  plan.schedule = tile.schedule;
-  plan.tile_tokens = tile.tokens, plan.warpgroups = tile.warpgroups, plan.halves = tile.halves;
-  plan.batch_invariant = options.batch_invariant;
-  plan.overlap = options.overlap;
-  plan.spread_reduction = options.num_sms >= num_workers(shape.num_blocks());
-  plan.stages = plan_max_stages(plan, shape, tile.stages);
-  return plan;
+struct Choice {
+  LaunchPlan::Schedule schedule = LaunchPlan::Schedule::tiles;
+  int tile = 8;
+};
+
+Choice choose(int64_t m, const W4Shape& shape, int num_sms) {
+  const bool whole_rows = workers_of(shape).grain > 1;
+  Choice best;
+  if (m <= kFewTokens) {
+    best.tile = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+    if (!whole_rows) best.schedule = LaunchPlan::Schedule::stream;
+    return best;
+  }
+  double best_us = std::numeric_limits<double>::infinity();
+  const auto consider = [&](LaunchPlan::Schedule schedule, int tile, double us) {
+    if (us < best_us) best_us = us, best = {schedule, tile};
+  };
+  for (const int tile : kTiles) {
+    consider(LaunchPlan::Schedule::tiles, tile, tiles_us(tile, m, shape, num_sms));
+    if (!whole_rows && divide_up(m, tile) <= kMostStreamTiles)
+      consider(LaunchPlan::Schedule::stream, tile, stream_us(tile, m, shape, num_sms));
+  }
+  return best;
 }
 
 }  // namespace
+
+W4Workers workers_of(const W4Shape& shape) {
+  W4Workers workers;
+  workers.num_blocks = static_cast<int>(shape.num_blocks());
+  workers.grain = owns_whole_rows(shape) ? static_cast<int>(shape.num_k_blocks) : 1;
+  workers.count = std::clamp(workers.num_blocks / std::max(kMinWorkerBlocks, workers.grain), 1, kMaxWorkers);
+  return workers;
+}
 
 std::string LaunchPlan::text() const {
   std::string text = kernel == Kernel::mma ? "mma" : "wgmma";
@@ -100,14 +106,14 @@ int64_t plan_shared_bytes(const LaunchPlan& plan, const W4Shape& shape) {
   const int64_t stages = plan.stages * plan_stage_bytes(plan, shape);
   if (plan.kernel == LaunchPlan::Kernel::mma) return stages;
   constexpr int64_t kBarriers = 256, kAlignment = 1024;
-  return kAlignment + stages + kBarriers + totals_bytes(plan);
+  return kAlignment + stages + kBarriers;
 }
 
-int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most) {
+int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most, int64_t most_bytes) {
   LaunchPlan tried = plan;
   for (tried.stages = most; tried.stages > 2; --tried.stages) {
     const bool odd_mma = plan.kernel == LaunchPlan::Kernel::mma && (tried.stages == 5 || tried.stages == 7);
-    if (!odd_mma && plan_shared_bytes(tried, shape) <= kMaxSharedBytes) break;
+    if (!odd_mma && plan_shared_bytes(tried, shape) <= most_bytes) break;
   }
   return tried.stages;
 }
@@ -121,16 +127,19 @@ bool plan_is_supported(const LaunchPlan& plan, const W4Shape& shape) {
     return plan.schedule == LaunchPlan::Schedule::stream && stages && (t == 8 || t == 16 || t == 32 || t == 64);
   }
   if (plan.stages < 2 || plan.stages > 16) return false;
-  return planned_tile(plan) || (swept_tile(plan) && shape.sets == 1 && !shape.has_zeros);
+  return has_tile(plan);
 }
 
 LaunchPlan plan_w4a16(int64_t m, const W4Shape& shape, const PlanOptions& options) {
-  const Rung& rung = rung_for(m);
-  Tile tile = is_tall(shape) ? rung.tall : shape.k >= kDeepColumns ? rung.deep : rung.small;
-  LaunchPlan plan = plan_of(tile, shape, options);
-  if (plan_is_supported(plan, shape)) return plan;
-  tile.tokens = 128, tile.warpgroups = 4, tile.halves = 1;
-  return plan_of(tile, shape, options);
+  const Choice choice = choose(m, shape, options.num_sms);
+  LaunchPlan plan;
+  plan.schedule = choice.schedule;
+  plan.tile_tokens = choice.tile, plan.halves = choice.tile > 128 ? 1 : 2;
+  plan.batch_invariant = options.batch_invariant;
+  plan.overlap = options.overlap;
+  plan.spread_reduction = options.num_sms >= workers_of(shape).count * 2;
+  plan.stages = plan_max_stages(plan, shape, 12, m <= kFewTokens ? kSharedBytesOfTwo : kMaxSharedBytes);
+  return plan;
 }
 
 }  // namespace assay::cuda

@@ -16,12 +16,12 @@ struct LaunchPlan {
   // How blocks of weights are dealt to thread blocks.
   enum class Schedule : uint8_t {
     stream,  // every worker streams one contiguous run of weight blocks; cut rows are summed through the workspace
-    tiles,   // every thread block computes whole tiles of 256 rows by tile_tokens
+    tiles,   // every thread block computes whole tiles of its rows by tile_tokens
   };
   Kernel kernel = Kernel::wgmma;
   Schedule schedule = Schedule::stream;
   int tile_tokens = 8;
-  int warpgroups = 4;  // wgmma: of 64 packed rows each
+  int warpgroups = 2;  // wgmma: of 64 packed rows each
   int halves = 2;      // wgmma: a pipeline stage holds 64 or 128 columns
   int stages = 4;
   bool batch_invariant = true;   // tiles: sums are cut where stream cuts them
@@ -29,35 +29,38 @@ struct LaunchPlan {
   bool spread_reduction = true;  // stream: all workers of a cut tile reduce a share of it; needs them all resident
   int num_ctas = 0;              // grid of the tiles schedule; 0: one a multiprocessor
 
-  std::string text() const;  // "wgmma stream 8 tokens, 4 x 64 rows, 8 stages of 128"
+  std::string text() const;  // "wgmma stream 8 tokens, 2 x 64 rows, 8 stages of 128"
 };
 
-// Workers of the stream schedule, a property of the shape alone so that sums are cut at the same columns on every
-// device and for every number of tokens.
-inline constexpr int kMaxWorkers = 132;
+// How the blocks of a matrix are dealt to the workers of the stream schedule: a property of the shape alone, so that
+// sums are cut at the same columns on every device and for every number of tokens. Blocks are counted along k, then
+// down the rows; a worker begins at a multiple of `grain` blocks.
+struct W4Workers {
+  int num_blocks = 0, grain = 1, count = 1;
+
+  ASSAY_HOST_DEVICE int begin(int worker) const {
+    return static_cast<int>(int64_t{worker} * (num_blocks / grain) / count) * grain;
+  }
+  // The worker that block `block` belongs to.
+  ASSAY_HOST_DEVICE int of(int block) const {
+    return static_cast<int>(((int64_t{block} / grain + 1) * count - 1) / (num_blocks / grain));
+  }
+};
+
+// Two thread blocks, of 128 rows each, are one worker: together they fill an H100.
+inline constexpr int kMaxWorkers = 66;
 inline constexpr int kMinWorkerBlocks = 4;
 
-ASSAY_HOST_DEVICE inline int64_t num_workers(int64_t num_blocks) {
-  const int64_t wanted = num_blocks / kMinWorkerBlocks;
-  return wanted < 1 ? 1 : wanted < kMaxWorkers ? wanted : kMaxWorkers;
-}
-
-// First block of worker `worker`; blocks are counted along k, then down the rows.
-ASSAY_HOST_DEVICE inline int64_t worker_begin(int64_t worker, int64_t num_blocks) {
-  return worker * num_blocks / num_workers(num_blocks);
-}
-
-// The worker that block `block` belongs to.
-ASSAY_HOST_DEVICE inline int64_t worker_of(int64_t block, int64_t num_blocks) {
-  return ((block + 1) * num_workers(num_blocks) - 1) / num_blocks;
-}
+W4Workers workers_of(const W4Shape& shape);
 
 // Shared memory of a pipeline stage, and of the whole kernel so planned.
 int64_t plan_stage_bytes(const LaunchPlan& plan, const W4Shape& shape);
 int64_t plan_shared_bytes(const LaunchPlan& plan, const W4Shape& shape);
+// Shared memory of a thread block that has a multiprocessor to itself, and of one that shares it with the next
+// kernel's.
+inline constexpr int64_t kMaxSharedBytes = 232448 - 1024, kSharedBytesOfTwo = 115712;
 // As many stages as fit, at most `most`.
-int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most);
-inline constexpr int64_t kMaxSharedBytes = 232448 - 1024;
+int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most, int64_t most_bytes = kMaxSharedBytes);
 
 // Whether w4a16_matmul has a kernel for this plan.
 bool plan_is_supported(const LaunchPlan& plan, const W4Shape& shape);

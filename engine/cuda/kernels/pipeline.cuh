@@ -39,6 +39,16 @@ __device__ inline void barrier_arrive(uint32_t barrier) {
 __device__ inline void barrier_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
+__device__ inline void barrier_arrive_if(uint32_t barrier, bool really) {
+  asm volatile(
+      "{\n"
+      ".reg .pred really;\n"
+      "setp.ne.b32 really, %1, 0;\n"
+      "@really mbarrier.arrive.shared::cta.b64 _, [%0];\n"
+      "}\n" ::"r"(barrier),
+      "r"(static_cast<int>(really))
+      : "memory");
+}
 // Waits for the end of the phase with this parity.
 __device__ inline void barrier_wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
@@ -54,18 +64,24 @@ __device__ inline void barrier_wait(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
-// Barrier of `threads` threads under one of the block's 16 names.
+// Barrier of `threads` threads under one of the block's 16 names; in the second form it says whether one of them said
+// so.
 __device__ inline void named_barrier(int name, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
 }
 
 // --- bulk copies, completing on an mbarrier ---
 
+// How long L2 shall keep what is copied.
+inline constexpr uint64_t kEvictNormal = 0x1000000000000000ull, kEvictFirst = 0x12F0000000000000ull;
+
 // A contiguous run of bytes; both sides 16-byte aligned, bytes a multiple of 16.
-__device__ inline void copy_bulk(uint32_t destination, const void* source, uint32_t bytes, uint32_t barrier) {
+__device__ inline void copy_bulk(uint32_t destination, const void* source, uint32_t bytes, uint32_t barrier,
+                                 uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(destination),
-      "l"(source), "r"(bytes), "r"(barrier)
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(destination),
+      "l"(source), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
 }
 // The map's box at column x, row y; what lies outside the tensor arrives as zeros.

@@ -23,6 +23,14 @@ __device__ inline void store_pair(__nv_bfloat16* out, float first, float second,
     *out = __float2bfloat16_rn(first);
 }
 
+// One addition an element, made in L2: nobody waits for what is there.
+__device__ inline void add_pair(float* out, float first, float second, bool both) {
+  if (both)
+    asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(out), "f"(first), "f"(second) : "memory");
+  else
+    asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(out), "f"(first) : "memory");
+}
+
 __device__ inline void store_rows(const W4Args& args, const FragmentPlace& at, const float (&v)[4]) {
   if (at.row >= args.n) return;
   const bool both = at.row + 1 < args.n;
@@ -35,9 +43,12 @@ __device__ inline void store_rows(const W4Args& args, const FragmentPlace& at, c
       continue;
     }
     float* out = static_cast<float*>(args.epilogue.out) + index;
-    const bool add = args.epilogue.kind == W4Epilogue::Kind::add;
-    out[0] = add ? out[0] + v[e] : v[e];
-    if (both) out[1] = add ? out[1] + v[2 + e] : v[2 + e];
+    if (args.epilogue.kind == W4Epilogue::Kind::add)
+      add_pair(out, v[e], v[2 + e], both);
+    else if (both)
+      *reinterpret_cast<float2*>(out) = make_float2(v[e], v[2 + e]);
+    else
+      *out = v[e];
   }
 }
 
@@ -86,15 +97,11 @@ struct TileSums {
   }
   // Slices that hold a token.
   __device__ int live_slices(int token_tile) const { return min(kSlices, (args.m - token_tile * kTokens + 7) / 8); }
-  __device__ int first_worker(int block_row) const {
-    return static_cast<int>(worker_of(int64_t{block_row} * args.num_k_blocks, args.num_blocks));
-  }
-  __device__ int last_worker(int block_row) const {
-    return static_cast<int>(worker_of(int64_t{block_row + 1} * args.num_k_blocks - 1, args.num_blocks));
-  }
+  __device__ int first_worker(int block_row) const { return args.workers.of(block_row * args.num_k_blocks); }
+  __device__ int last_worker(int block_row) const { return args.workers.of((block_row + 1) * args.num_k_blocks - 1); }
   // A worker has at most two pieces of cut rows: one that does not begin at the row's begin, one that does.
   __device__ float4* partial(int worker, int block_row, int token_tile) const {
-    const bool begins = worker_begin(worker, args.num_blocks) <= int64_t{block_row} * args.num_k_blocks;
+    const bool begins = args.workers.begin(worker) <= block_row * args.num_k_blocks;
     const int64_t slot = (int64_t{worker} * 2 + begins) * args.token_tiles + token_tile;
     return reinterpret_cast<float4*>(args.partials) + (slot * 4 + tile_row) * (kSlices * 128) + thread;
   }
@@ -139,21 +146,41 @@ struct TileSums {
       __threadfence();
     }
     named_barrier(barrier, 128);
-    for (int j = mine; j < live_slices(token_tile); j += reducers) sum_slice(first, pieces, block_row, token_tile, j);
+    const int live = live_slices(token_tile), end = live * (mine + 1) / reducers;
+    for (int j = live * mine / reducers; j < end; j += kTogether)
+      sum_slices(first, pieces, block_row, token_tile, j, min(kTogether, end - j));
     named_barrier(barrier, 128);
     if (thread == 0 && add_release(flag, 1) == static_cast<uint32_t>(pieces + reducers - 1)) atomicExch(flag, 0u);
   }
 
  private:
-  __device__ void sum_slice(int first, int pieces, int block_row, int token_tile, int slice) const {
-    float4 sum = __ldcg(partial(first, block_row, token_tile) + slice * 128);
-#pragma unroll 4
+  static constexpr int kTogether = kSlices < 4 ? kSlices : 4;  // slices whose loads are under way at once
+
+  __device__ void sum_slices(int first, int pieces, int block_row, int token_tile, int slice, int count) const {
+    float4 sums[kTogether];
+    load_slices(sums, first, block_row, token_tile, slice, count);
+#pragma unroll 2
     for (int p = 1; p < pieces; ++p) {
-      const float4 piece = __ldcg(partial(first + p, block_row, token_tile) + slice * 128);
-      sum.x += piece.x, sum.y += piece.y, sum.z += piece.z, sum.w += piece.w;
+      float4 piece[kTogether];
+      load_slices(piece, first + p, block_row, token_tile, slice, count);
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        sums[i].x += piece[i].x, sums[i].y += piece[i].y;
+        sums[i].z += piece[i].z, sums[i].w += piece[i].w;
+      }
     }
-    float four[4] = {sum.x, sum.y, sum.z, sum.w};
-    finish(args, place(block_row, token_tile, slice), four);
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      if (i >= count) break;
+      float four[4] = {sums[i].x, sums[i].y, sums[i].z, sums[i].w};
+      finish(args, place(block_row, token_tile, slice + i), four);
+    }
+  }
+  __device__ void load_slices(float4 (&v)[kTogether], int worker, int block_row, int token_tile, int slice,
+                              int count) const {
+    const float4* from = partial(worker, block_row, token_tile) + slice * 128;
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) v[i] = i < count ? __ldcg(from + i * 128) : float4{};
   }
 };
 
@@ -161,8 +188,8 @@ struct TileSums {
 template <int kTokens>
 __device__ inline void reduce_cut_rows(const TileSums<kTokens>& sums, int worker) {
   const W4Args& args = sums.args;
-  const int begin = static_cast<int>(worker_begin(worker, args.num_blocks));
-  const int end = static_cast<int>(worker_begin(worker + 1, args.num_blocks));
+  const int begin = args.workers.begin(worker);
+  const int end = args.workers.begin(worker + 1);
   const int first_row = begin / args.num_k_blocks, last_row = (end - 1) / args.num_k_blocks;
   for (int row = first_row;; row = last_row) {
     if (sums.first_worker(row) != sums.last_worker(row))

@@ -9,14 +9,16 @@
 namespace assay::cuda {
 namespace {
 
-template <int kTokens_, int kWarpgroups_, int kHalves_, int kSets_, bool kZeros_>
+template <int kTokens_, int kHalves_, int kSets_, bool kZeros_>
 struct Gemm {
-  static constexpr int kTokens = kTokens_, kWarpgroups = kWarpgroups_, kHalves = kHalves_, kSets = kSets_;
+  static constexpr int kTokens = kTokens_, kHalves = kHalves_, kSets = kSets_;
   static constexpr bool kZeros = kZeros_;
-  static constexpr int kParts = 4 / kWarpgroups;
+  static constexpr int kWarpgroups = 2, kParts = 4 / kWarpgroups;
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
-  // Registers of a thread at the start, and after the producers have handed most of theirs over.
-  static constexpr int kGiven = kWarpgroups == 4 ? 32 : 40, kTaken = kWarpgroups == 4 ? 112 : 232;
+  // Few tokens need few registers: the next kernel's thread blocks move in beside and fetch their first weights.
+  static constexpr int kBlocksAnSm = kTokens <= 64 ? 2 : 1;
+  // Registers of a thread after the producers have handed most of theirs over.
+  static constexpr int kGiven = kBlocksAnSm == 2 ? 32 : 40, kTaken = kBlocksAnSm == 2 ? 104 : 232;
 
   static constexpr int kActivationBytes = kHalves * kTokens * 128;
   static constexpr int kPartCodeBytes = kWarpgroups * kTileCodeBytes;  // of one half
@@ -43,17 +45,15 @@ struct Ring {
 template <class G>
 __device__ void fetch_weights(const W4Args& args, const Job& job, int kb, int half, uint32_t stage, uint32_t barrier) {
   const uint8_t* block = args.blocks + (int64_t{job.block_row} * args.num_k_blocks + kb) * args.block_bytes;
+  const uint64_t policy = args.token_tiles == 1 ? kEvictFirst : kEvictNormal;
   uint32_t to = stage + G::kActivationBytes;
-  if constexpr (G::kParts == 1 && G::kHalves == 2) {
-    copy_bulk(to, block, G::kWeightBytes, barrier);
-  } else {
 #pragma unroll
-    for (int h = 0; h < G::kHalves; ++h, to += G::kPartCodeBytes)
-      copy_bulk(to, block + (half + h) * kHalfCodeBytes + job.part * G::kPartCodeBytes, G::kPartCodeBytes, barrier);
+  for (int h = 0; h < G::kHalves; ++h, to += G::kPartCodeBytes)
+    copy_bulk(to, block + (half + h) * kHalfCodeBytes + job.part * G::kPartCodeBytes, G::kPartCodeBytes, barrier,
+              policy);
 #pragma unroll
-    for (int s = 0; s < G::kMetaSets; ++s, to += G::kPartSetBytes)
-      copy_bulk(to, block + kCodeBytes + s * kSetBytes + job.part * G::kPartSetBytes, G::kPartSetBytes, barrier);
-  }
+  for (int s = 0; s < G::kMetaSets; ++s, to += G::kPartSetBytes)
+    copy_bulk(to, block + kCodeBytes + s * kSetBytes + job.part * G::kPartSetBytes, G::kPartSetBytes, barrier, policy);
 }
 
 template <class G>
@@ -94,37 +94,59 @@ __device__ void produce(const W4Args& args, const CUtensorMap* map, Ring ring) {
       }
 }
 
-// The warpgroup's A fragments of 64 columns.
+// What a thread needs of a stage to make its A fragments.
 template <class G>
-__device__ void dequantize_half(uint32_t (&a)[4][4], uint32_t weights, int half_in_stage, int half, int warpgroup,
-                                int thread) {
-  const uint4 codes =
-      load_shared_16(weights + half_in_stage * G::kPartCodeBytes + warpgroup * kTileCodeBytes + thread * 16);
-  const uint32_t word[4] = {codes.x, codes.y, codes.z, codes.w};
-  const uint32_t scales = weights + G::kHalves * G::kPartCodeBytes + warpgroup * (kTileRows * 2) + thread / 4 * 4;
-  GroupScale group;
+struct StageWeights {
+  uint32_t words[G::kHalves][4];
+  uint32_t scales;  // address of the thread's scales in the first set
+
+  __device__ StageWeights(uint32_t weights, int warpgroup, int thread)
+      : scales(weights + G::kHalves * G::kPartCodeBytes + warpgroup * (kTileRows * 2) + thread / 4 * 4) {
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    if (step == 0 || (G::kSets == 4 && step == 2)) {
-      const int set = (half * 64 + step * 16) * G::kSets / 128;
-      const uint32_t at = scales + set * G::kPartSetBytes;
-      if constexpr (G::kZeros)
-        group.set(load_shared_4(at), load_shared_4(at + G::kSets * G::kPartSetBytes));
-      else
-        group.set(load_shared_4(at));
+    for (int h = 0; h < G::kHalves; ++h) {
+      const uint4 codes = load_shared_16(weights + h * G::kPartCodeBytes + warpgroup * kTileCodeBytes + thread * 16);
+      words[h][0] = codes.x, words[h][1] = codes.y, words[h][2] = codes.z, words[h][3] = codes.w;
     }
-    dequantize(word[step], group, a[step]);
   }
+  __device__ GroupScale group(int set) const {
+    const uint32_t at = scales + set * G::kPartSetBytes;
+    GroupScale group;
+    if constexpr (G::kZeros)
+      group.set(load_shared_4(at), load_shared_4(at + G::kSets * G::kPartSetBytes));
+    else
+      group.set(load_shared_4(at));
+    return group;
+  }
+};
+
+// Tells the producer that this warp is done with a stage; 0: with none.
+__device__ inline void release(uint32_t free_barrier) {
+  barrier_arrive_if(free_barrier, threadIdx.x % 32 == 0 && free_barrier != 0);
 }
 
+// Products of one stage, queued behind those under way. Four steps of 16 columns are under way at most: a step's
+// fragments are made while the tensor cores work on the three before it.
 template <class G>
-__device__ void multiply_half(float (&sums)[G::kTokens / 2], const uint32_t (&a)[4][4], uint32_t activations,
-                              int& keep) {
-  const uint64_t tokens = wgmma_descriptor(activations);
-  wgmma_fence();
+__device__ void multiply_stage(float (&sums)[G::kTokens / 2], uint32_t (&a)[4][4], uint32_t stage, int half,
+                               int warpgroup, int thread, uint32_t stage_before, int& keep) {
+  const StageWeights<G> weights(stage + G::kActivationBytes, warpgroup, thread);
+  GroupScale group;
 #pragma unroll
-  for (int step = 0; step < 4; ++step, keep = 1) Wgmma<G::kTokens>::run(sums, a[step], tokens + step * 2, keep);
-  wgmma_commit();
+  for (int h = 0; h < G::kHalves; ++h) {
+    const uint64_t tokens = wgmma_descriptor(stage + h * G::kTokens * 128);
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+      if ((step == 0 && (h == 0 || G::kSets > 1)) || (G::kSets == 4 && step == 2))
+        group = weights.group(((half + h) * 64 + step * 16) * G::kSets / 128);
+      wgmma_wait<3>();
+      if (h == 0 && step == 3) release(stage_before);
+      dequantize(weights.words[h][step], group, a[step]);
+      wgmma_fence();
+      Wgmma<G::kTokens>::run(sums, a[step], tokens + step * 2, keep);
+      wgmma_commit();
+      keep = 1;
+    }
+  }
 }
 
 template <int kCount>
@@ -133,86 +155,89 @@ __device__ void pin(float (&sums)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(sums[i])::"memory");
 }
 
-// Adds the sums of one cut to the running totals in shared memory.
+// Running totals of the cuts of a row, each thread's own, in device memory.
 template <int kCount>
-__device__ void add_to_totals(float4* totals, const float (&sums)[kCount], bool first) {
+struct Totals {
+  float4* at;
+
+  __device__ void add(const float (&sums)[kCount], bool first) const {
 #pragma unroll
-  for (int j = 0; j < kCount / 4; ++j) {
-    float4 total = make_float4(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
-    if (!first) {
-      const float4 before = totals[j * 128];
-      total.x = before.x + total.x, total.y = before.y + total.y;
-      total.z = before.z + total.z, total.w = before.w + total.w;
+    for (int j = 0; j < kCount / 4; ++j) {
+      float4 total = make_float4(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
+      if (!first) {
+        const float4 before = __ldcg(at + j * 128);
+        total.x = before.x + total.x, total.y = before.y + total.y;
+        total.z = before.z + total.z, total.w = before.w + total.w;
+      }
+      __stcg(at + j * 128, total);
     }
-    totals[j * 128] = total;
   }
-}
+  // sums = totals + sums.
+  __device__ void finish(float (&sums)[kCount]) const {
+#pragma unroll
+    for (int j = 0; j < kCount / 4; ++j) {
+      const float4 before = __ldcg(at + j * 128);
+      sums[4 * j] = before.x + sums[4 * j], sums[4 * j + 1] = before.y + sums[4 * j + 1];
+      sums[4 * j + 2] = before.z + sums[4 * j + 2], sums[4 * j + 3] = before.w + sums[4 * j + 3];
+    }
+  }
+};
 
 template <class G>
-__device__ void consume(const W4Args& args, Ring ring, float4* all_totals) {
+__device__ void consume(const W4Args& args, Ring ring) {
+  constexpr int kSums = G::kTokens / 2;
   const int warpgroup = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  float4* totals = all_totals + warpgroup * (G::kTokens / 8 * 128) + thread;
-  float sums[G::kTokens / 2];
+  const int worker = static_cast<int>(gridDim.x - 1 - blockIdx.x) / G::kParts;
+  const Totals<kSums> totals{reinterpret_cast<float4*>(args.partials) +
+                             (blockIdx.x * G::kWarpgroups + warpgroup) * (kSums / 4 * 128) + thread};
+  float sums[kSums];
+  uint32_t a[4][4];
   wait_for_prior_kernels();
 
   Job job;
-  int part = 0;
-  for (JobWalk<G::kParts, G::kTokens> walk(args); walk.next(job);) {
-    part = job.part;
+  JobWalk<G::kParts, G::kTokens> walk(args);
+  const TileSums<G::kTokens> tile{args, walk.part * G::kWarpgroups + warpgroup, thread, 1 + warpgroup};
+  while (walk.next(job)) {
     const int row_begin = job.block_row * args.num_k_blocks;
-    int cut = args.cut_sums ? next_cut(row_begin, args.num_blocks) - row_begin : job.kb_end;
+    int cut = args.cut_sums ? next_cut(args.workers, row_begin) - row_begin : job.kb_end;
     bool cut_before = false;
+    uint32_t stage_before = 0;
     int keep = 0;
     for (int kb = job.kb_begin; kb < job.kb_end; ++kb) {
       if (kb == cut) {
-        add_to_totals(totals, sums, !cut_before);
-        cut_before = true, keep = 0;
-        cut = next_cut(row_begin + kb, args.num_blocks) - row_begin;
-      }
-      for (int half = 0; half < 2; half += G::kHalves, ring.advance()) {
-        const uint32_t weights = ring.here() + G::kActivationBytes;
-        barrier_wait(ring.full(), ring.phase);
-        uint32_t a[G::kHalves][4][4];
-#pragma unroll
-        for (int h = 0; h < G::kHalves; ++h) {
-          dequantize_half<G>(a[h], weights, h, half + h, warpgroup, thread);
-          multiply_half<G>(sums, a[h], ring.here() + h * G::kTokens * 128, keep);
-        }
         wgmma_wait<0>();
         pin(sums);
-        if (thread % 32 == 0) barrier_arrive(ring.free());
+        totals.add(sums, !cut_before);
+        cut_before = true, keep = 0;
+        cut = next_cut(args.workers, row_begin + kb) - row_begin;
       }
-    }
-    if (cut_before) {
-      add_to_totals(totals, sums, false);
 #pragma unroll
-      for (int j = 0; j < G::kTokens / 8; ++j) {
-        const float4 total = totals[j * 128];
-        sums[4 * j] = total.x, sums[4 * j + 1] = total.y, sums[4 * j + 2] = total.z, sums[4 * j + 3] = total.w;
+      for (int half = 0; half < 2; half += G::kHalves) {
+        barrier_wait(ring.full(), ring.phase);
+        multiply_stage<G>(sums, a, ring.here(), half, warpgroup, thread, stage_before, keep);
+        stage_before = ring.free();
+        ring.advance();
       }
     }
-    const TileSums<G::kTokens> tile{args, job.part * G::kWarpgroups + warpgroup, thread, 1 + warpgroup};
+    wgmma_wait<0>();
+    pin(sums);
+    release(stage_before);
+    if (cut_before) totals.finish(sums);
     if (job.kb_end - job.kb_begin == args.num_k_blocks)
       tile.write(job.block_row, job.token_tile, sums);
     else
-      tile.publish(static_cast<int>(gridDim.x - 1 - blockIdx.x) / G::kParts, job.block_row, job.token_tile, sums);
+      tile.publish(worker, job.block_row, job.token_tile, sums);
   }
-  if (args.stream) {
-    part = static_cast<int>(gridDim.x - 1 - blockIdx.x) % G::kParts;
-    const TileSums<G::kTokens> tile{args, part * G::kWarpgroups + warpgroup, thread, 1 + warpgroup};
-    reduce_cut_rows(tile, static_cast<int>(gridDim.x - 1 - blockIdx.x) / G::kParts);
-  }
+  if (args.stream) reduce_cut_rows(tile, worker);
 }
 
 template <class G>
-__global__ void __launch_bounds__(G::kThreads, 1)
+__global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
     w4a16_gemm(const __grid_constant__ W4Args args, const __grid_constant__ CUtensorMap map, int stages) {
   extern __shared__ uint8_t raw[];
   const uint32_t base = (shared_address(raw) + 1023) / 1024 * 1024;
-  uint8_t* aligned = raw + (base - shared_address(raw));
   const int ring_bytes = stages * G::kStageBytes;
   const Ring ring{base, base + ring_bytes, stages, G::kStageBytes};
-  float4* totals = reinterpret_cast<float4*>(aligned + ring_bytes + 256);
 
   if (threadIdx.x == 0) {
     prefetch_map(&map);
@@ -229,7 +254,7 @@ __global__ void __launch_bounds__(G::kThreads, 1)
     if (threadIdx.x == 0) produce<G>(args, &map, ring);
   } else {
     take_registers<G::kTaken>();
-    consume<G>(args, ring, totals);
+    consume<G>(args, ring);
   }
 }
 
@@ -252,31 +277,26 @@ WgmmaKernel entry() {
           G::kZeros,  G::kStageBytes, launch<G>,  reinterpret_cast<const void*>(w4a16_gemm<G>)};
 }
 
-// Every group size and zero-point form of the tiles that plans choose; further tiles for bench_gemm --sweep.
 template <int kSets, bool kZeros>
-void add_planned(std::vector<WgmmaKernel>& kernels) {
-  kernels.push_back(entry<Gemm<8, 4, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<16, 4, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<32, 4, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<64, 4, 2, kSets, kZeros>>());
-  kernels.push_back(entry<Gemm<128, 4, 1, kSets, kZeros>>());
+void add(std::vector<WgmmaKernel>& kernels) {
+  kernels.push_back(entry<Gemm<8, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<16, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<32, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<64, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<96, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<128, 2, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<192, 1, kSets, kZeros>>());
+  kernels.push_back(entry<Gemm<256, 1, kSets, kZeros>>());
 }
 
 std::vector<WgmmaKernel> make_kernels() {
   std::vector<WgmmaKernel> kernels;
-  add_planned<1, false>(kernels);
-  add_planned<2, false>(kernels);
-  add_planned<4, false>(kernels);
-  add_planned<1, true>(kernels);
-  add_planned<2, true>(kernels);
-  add_planned<4, true>(kernels);
-  kernels.push_back(entry<Gemm<64, 4, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<96, 4, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<96, 4, 2, 1, false>>());
-  kernels.push_back(entry<Gemm<128, 2, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<128, 2, 2, 1, false>>());
-  kernels.push_back(entry<Gemm<192, 2, 1, 1, false>>());
-  kernels.push_back(entry<Gemm<256, 2, 1, 1, false>>());
+  add<1, false>(kernels);
+  add<2, false>(kernels);
+  add<4, false>(kernels);
+  add<1, true>(kernels);
+  add<2, true>(kernels);
+  add<4, true>(kernels);
   return kernels;
 }
 

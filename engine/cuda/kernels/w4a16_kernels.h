@@ -14,12 +14,13 @@ namespace assay::cuda {
 struct W4Args {
   const uint8_t* blocks = nullptr;
   int64_t block_bytes = 0;
-  int num_block_rows = 0, num_k_blocks = 0, num_blocks = 0;
+  int num_block_rows = 0, num_k_blocks = 0;
+  W4Workers workers;
   int m = 0, n = 0, k = 0;
   const __nv_bfloat16* x = nullptr;
   int64_t ldx = 0;
   W4Epilogue epilogue;
-  float* partials = nullptr;
+  float* partials = nullptr;  // stream: pieces of cut rows; tiles with cut_sums: running totals of each thread block
   uint32_t* counters = nullptr;
   int token_tiles = 0;
   bool stream = true;     // else tiles

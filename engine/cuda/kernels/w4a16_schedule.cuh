@@ -12,7 +12,7 @@ struct Job {
   int block_row = 0, part = 0, token_tile = 0, kb_begin = 0, kb_end = 0;
 };
 
-// Walks a thread block's jobs; producers and consumers walk alike. kParts thread blocks share a row of blocks.
+// Walks a thread block's jobs; producers and consumers walk alike. kParts neighbors share a row of blocks.
 template <int kParts, int kTokens>
 struct JobWalk {
   const W4Args& args;
@@ -23,11 +23,12 @@ struct JobWalk {
     if (args.stream) {
       const int reversed = gridDim.x - 1 - blockIdx.x;
       part = reversed % kParts;
-      position = static_cast<int>(worker_begin(reversed / kParts, args.num_blocks));
-      end = static_cast<int>(worker_begin(reversed / kParts + 1, args.num_blocks));
+      position = args.workers.begin(reversed / kParts);
+      end = args.workers.begin(reversed / kParts + 1);
     } else {
-      position = blockIdx.x;
-      end = args.num_block_rows * kParts * args.token_tiles;
+      part = blockIdx.x % kParts;
+      position = blockIdx.x / kParts;
+      end = args.num_block_rows * args.token_tiles;
     }
   }
 
@@ -51,17 +52,15 @@ struct JobWalk {
   // Some 2048 tokens at a time, so that their activations stay in L2 while all weights pass by.
   __device__ void next_tile(Job& job) {
     constexpr int kGroup = (2048 + kTokens - 1) / kTokens;
-    const int units = args.num_block_rows * kParts, group = position / (kGroup * units);
-    const int in_group = min(kGroup, args.token_tiles - group * kGroup), rest = position - group * kGroup * units;
-    const int unit = rest / in_group;
-    job = {unit / kParts, unit % kParts, group * kGroup + rest - unit * in_group, 0, args.num_k_blocks};
-    position += gridDim.x;
+    const int group = position / (kGroup * args.num_block_rows);
+    const int in_group = min(kGroup, args.token_tiles - group * kGroup);
+    const int rest = position - group * kGroup * args.num_block_rows, row = rest / in_group;
+    job = {row, part, group * kGroup + rest - row * in_group, 0, args.num_k_blocks};
+    position += gridDim.x / kParts;
   }
 };
 
 // The first block after `block` that another worker of the stream schedule begins with.
-__device__ inline int next_cut(int block, int num_blocks) {
-  return static_cast<int>(worker_begin(worker_of(block, num_blocks) + 1, num_blocks));
-}
+__device__ inline int next_cut(const W4Workers& workers, int block) { return workers.begin(workers.of(block) + 1); }
 
 }  // namespace assay::cuda

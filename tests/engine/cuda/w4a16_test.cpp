@@ -125,7 +125,7 @@ std::vector<Named> all_variants(const W4Shape& shape) {
     if (kernel.sets != shape.sets || kernel.zeros != shape.has_zeros) continue;
     LaunchPlan plan;
     plan.tile_tokens = kernel.tile_tokens, plan.warpgroups = kernel.warpgroups, plan.halves = kernel.halves;
-    if (kernel.warpgroups == 4) add(plan);
+    add(plan);
     plan.spread_reduction = false;
     add(plan);
     plan.spread_reduction = true;
@@ -396,6 +396,29 @@ TEST_CASE("i: repeated and overlapping launches give the same bits") {
       different += std::memcmp(got.data() + run * m * 5120, want.data(), want.size() * 4) != 0;
     fmt::print("{} {} of {} overlapping launches differ at m {}\n", different ? "FAIL" : "pass", different, kRuns, m);
     CHECK(different == 0);
+  }
+}
+
+TEST_CASE("k: products of different shapes share one workspace") {
+  if (!has_device()) return;
+  const int64_t m = 40;
+  const Problem wide(5120, 4096, 128, false, m, 101, false), tall(20480, 1024, 128, false, m, 102, false);
+  for (const bool spread : {false, true}) {
+    LaunchPlan plan;
+    plan.tile_tokens = 16, plan.spread_reduction = spread;
+    const std::vector<float> want_wide = run_float(wide, plan, m), want_tall = run_float(tall, plan, m);
+    Device<float> out(m * 20480);
+    for (int round = 0; round < 3; ++round)
+      for (const Problem* problem : {&wide, &tall}) {
+        out.set_bytes(0xFF);
+        const W4Epilogue epilogue{W4Epilogue::Kind::float32, out.get(), problem->shape.n, nullptr};
+        const Status status = w4a16_matmul(problem->matrix(), problem->x.get(), problem->shape.k, m, epilogue, plan,
+                                           wide.workspace.get(), nullptr);
+        REQUIRE_MESSAGE(status.ok(), status.message());
+        const std::vector<float> got = out.download(), &want = problem == &wide ? want_wide : want_tall;
+        CHECK(std::memcmp(got.data(), want.data(), want.size() * 4) == 0);
+      }
+    fmt::print("pass one workspace, reduction {}\n", spread ? "spread" : "by one");
   }
 }
 
