@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build pkg-config ccache libdnnl-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libpcre2-dev
   libutf8proc-dev libzstd-dev zlib1g-dev libxxhash-dev libssl-dev libcli11-dev libsqlite3-dev libcurl4-openssl-dev libbenchmark-dev doctest-dev
-  libboost-dev libseccomp-dev python3 python3-pip ca-certificates)
+  libboost-dev libseccomp-dev python3 python3-pip)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
