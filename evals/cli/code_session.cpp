@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "evals/scoring/remembered_answers.h"
 
 namespace assay::cli {
 namespace {
@@ -26,7 +28,8 @@ Result<CodeSession> open_code_session(std::vector<PlannedTask>& tasks, const Run
   SandboxOptions sandbox;
   sandbox.interpreter = options.python;
   sandbox.no_sandbox = options.no_sandbox;
-  ASSAY_ASSIGN(session.runner, open_program_runner(sandbox));
+  ASSAY_ASSIGN(auto runner, open_program_runner(sandbox));
+  session.runner = remember_answers(std::move(runner), real_files(), cache_directory() / "references");
   session.checker = std::make_unique<CodeChecker>(*session.runner, code_rules(settings.prompt.profile));
   log_detail("sandbox: " + session.runner->isolation());
   if (!options.no_sandbox) return session;

@@ -10,8 +10,8 @@
 --python           the interpreter that Assay runs programs in
 
 Five programs a problem: its reference solution, and four that were recorded or, where none were, are the reference with one
-comparison, number, operator or return value changed (some of which still pass). evalplus' ground truth is computed in a first run
-that is not timed; Assay computes it in the timed one. Prints one JSON object.
+comparison, number, operator or return value changed (some of which still pass). Each side computes the references' answers in a
+first run over the reference solutions alone, and finds them on disk in the second, compared one. Prints one JSON object.
 """
 import argparse
 import ast
@@ -89,6 +89,12 @@ def samples_of(problems, recorded, count):
             yield {"task_id": problem["task_id"], "solution": one}
 
 
+def timed(command, environment):
+    begin = time.monotonic()
+    ran = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return time.monotonic() - begin, ran.stdout
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--assay", required=True)
@@ -113,21 +119,18 @@ def main():
         warm, file = write("warm.jsonl", 1), write("samples.jsonl", chosen.samples_per_problem)
         environment = dict(os.environ, HUMANEVAL_OVERRIDE_PATH=path, HOME=folder, XDG_CACHE_HOME=folder)
         evaluate = [chosen.evalplus_python, "-m", "evalplus.evaluate", "--dataset", "humaneval", "--parallel", str(cores), "--samples"]
-        subprocess.run(evaluate + [warm], env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        begin = time.monotonic()
-        subprocess.run(evaluate + [file], env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        evalplus_s = time.monotonic() - begin
+        evalplus_first_s, _ = timed(evaluate + [warm], environment)
+        evalplus_s, _ = timed(evaluate + [file], environment)
         with open(file.replace(".jsonl", "_eval_results.json"), encoding="utf-8") as f:
             results = json.load(f)["eval"]
 
         verdicts = os.path.join(folder, "verdicts.jsonl")
-        command = [chosen.assay, "grade", "humaneval_plus", file, "--profile", "card-2025-04", "--out", verdicts, "--json"]
-        if chosen.python:
-            command += ["--python", chosen.python]
-        mirror = "file://" + os.path.abspath(chosen.data)
-        begin = time.monotonic()
-        ran = subprocess.run(command, env=dict(os.environ, ASSAY_DATA_MIRROR=mirror), stdout=subprocess.PIPE, check=True)
-        assay_s = time.monotonic() - begin
+        more = ["--profile", "card-2025-04", "--out", verdicts, "--json"] + (["--python", chosen.python] if chosen.python else [])
+        ours = dict(os.environ, ASSAY_DATA_MIRROR="file://" + os.path.abspath(chosen.data), XDG_CACHE_HOME=folder)
+        ours.pop("ASSAY_HOME", None)
+        grade = [chosen.assay, "grade", "humaneval_plus"]
+        assay_first_s, _ = timed(grade + [warm] + more, ours)
+        assay_s, printed = timed(grade + [file] + more, ours)
         seen, equal, total, passing, differ = {}, 0, 0, 0, []
         with open(verdicts, encoding="utf-8") as f:
             for line in f:
@@ -144,7 +147,8 @@ def main():
                                    "assay": [row["base"], row["plus"]]})
     print(json.dumps({"programs": total, "cores": cores, "evalplus_s": round(evalplus_s, 1), "assay_s": round(assay_s, 1),
                       "ratio": round(evalplus_s / assay_s, 2), "passing": passing, "equal_verdicts": equal, "differ": differ,
-                      "isolation": json.loads(ran.stdout)["sandbox"]["isolation"]}))
+                      "evalplus_first_s": round(evalplus_first_s, 1), "assay_first_s": round(assay_first_s, 1),
+                      "isolation": json.loads(printed)["sandbox"]["isolation"]}))
 
 
 if __name__ == "__main__":
