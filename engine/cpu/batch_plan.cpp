@@ -2,29 +2,11 @@
 
 #include <algorithm>
 
+#include "engine/backend/batch_checks.h"
 #include "engine/base/check.h"
 
 namespace assay::cpu {
 namespace {
-
-void check_block(KvBlockId id, int32_t num_blocks) {
-  ASSAY_CHECK_LE(0, id);
-  ASSAY_CHECK_LT(id, num_blocks);
-}
-
-void check_tokens(const Batch& batch, int64_t vocab_size) {
-  for (const TokenId token : batch.tokens) {
-    ASSAY_CHECK_LE(0, token);
-    ASSAY_CHECK_LT(token, vocab_size);
-  }
-  int32_t last_row = -1;
-  for (const LogitRequest& request : batch.logits) {
-    ASSAY_CHECK_LT(last_row, request.row);
-    ASSAY_CHECK_LT(request.row, batch.num_rows());
-    for (const TokenId token : request.targets) ASSAY_CHECK(token >= 0 && token < vocab_size);
-    last_row = request.row;
-  }
-}
 
 void place_segment(const BatchSegment& segment, int32_t num_blocks, BatchPlan& plan) {
   ASSAY_CHECK_LE(1, segment.num_tokens);

@@ -98,8 +98,7 @@ int grid_of(const W4Args& args, const LaunchPlan& plan, int parts) {
 Status run_wgmma(const W4Args& args, const W4Shape& shape, const LaunchPlan& plan, cudaStream_t stream) {
   for (const WgmmaKernel& kernel : wgmma_kernels()) {
     if (kernel.tile_tokens != plan.tile_tokens || kernel.warpgroups != plan.warpgroups ||
-        kernel.halves != plan.halves || kernel.sets != shape.sets ||
-        kernel.zeros != shape.has_zeros)
+        kernel.halves != plan.halves || kernel.sets != shape.sets || kernel.zeros != shape.has_zeros)
       continue;
     CUtensorMap map;
     ASSAY_TRY(encode_activations(args.x, args.ldx, args.m, args.k, plan.tile_tokens, map));

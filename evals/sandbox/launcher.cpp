@@ -246,7 +246,8 @@ Result<std::unique_ptr<LaunchHost>> LaunchHost::start(const LaunchSetup& setup, 
   ASSAY_ASSIGN(const pid_t pid, spawn_host(setup, socket.get(), library.get(), errors.get()));
   sockets.theirs.reset();  // with both gone, the host's end shows
   socket.reset();
-  auto host = std::unique_ptr<LaunchHost>(new LaunchHost(setup, cgroup, pid, std::move(sockets.ours), std::move(errors)));
+  auto host =
+      std::unique_ptr<LaunchHost>(new LaunchHost(setup, cgroup, pid, std::move(sockets.ours), std::move(errors)));
   ASSAY_TRY(host->greet(setup));
   if (cgroup) {
     if (setup.hello.fault == Layer::cgroup) return layer_failure(Layer::cgroup, EPERM);

@@ -39,8 +39,8 @@ struct Launched {
 // The pinned interpreter with the launcher library in it, forking one process tree a run. Not thread-safe.
 class LaunchHost {
  public:
-  // The host is moved into `cgroup` (nullptr: none), and so every run is born there: moving one costs more than making it.
-  // Errors: unavailable naming the layer and the remedy.
+  // The host is moved into `cgroup` (nullptr: none), and so every run is born there: moving one costs more than making
+  // it. Errors: unavailable naming the layer and the remedy.
   static Result<std::unique_ptr<LaunchHost>> start(const LaunchSetup& setup, Cgroup* cgroup);
   ~LaunchHost();
   LaunchHost(const LaunchHost&) = delete;

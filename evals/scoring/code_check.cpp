@@ -20,7 +20,7 @@ constexpr int64_t kProgramMemoryBytes = int64_t{4} << 30;
 constexpr size_t kAnswerBytes = size_t{16} << 20;
 constexpr double kReferenceSeconds = 120;
 constexpr std::string_view kTooLarge = "answer too large";  // the grader's word for an answer beyond kAnswerBytes
-constexpr double kLongestSeconds = 60;  // of one program, whatever its calls may take each
+constexpr double kLongestSeconds = 60;                      // of one program, whatever its calls may take each
 
 // One set of a problem's inputs with what is expected of them.
 struct TestSet {

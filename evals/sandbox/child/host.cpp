@@ -72,8 +72,8 @@ int remember_namespaces(bool net) {
   return 0;
 }
 
-// One for all runs of a host: nothing is in it but a device that stays down, no run has a right over it, and no two runs
-// are in it at once. Making and taking down a fresh one costs more than all other layers together.
+// One for all runs of a host: nothing is in it but a device that stays down, no run has a right over it, and no two
+// runs are in it at once. Making and taking down a fresh one costs more than all other layers together.
 int enter_net_namespace() {
   if (remember_namespaces(true) != 0 || fault_fails(Layer::net)) return -1;
   return fault_skips(Layer::net) ? 0 : unshare(CLONE_NEWNET);
