@@ -5,17 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 
-#include "engine/formats/checkpoint.h"
-#include "engine/quantize/quantize_model.h"
 #include "tests/engine/backend_contract.h"
+#include "tests/engine/tiny_model.h"
 #include "tests/support/near.h"
 #include "tests/support/reference_ops.h"
-#include "tests/support/temp_folder.h"
-#include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
 using namespace assay::testing;
@@ -24,29 +19,9 @@ namespace {
 
 using cpu::InstructionSet;
 
-// An opened tiny model, quantized when a group size is given (-1: dense).
-struct Loaded {
-  TempFolder folder;
-  std::unique_ptr<Checkpoint> checkpoint;
-  ModelConfig config;
-  ModelWeights weights;
-
-  explicit Loaded(const TinyModel& model, int64_t group_size = -1, bool symmetric = true) {
-    Path path = write_tiny_checkpoint(folder.path() / "dense", model).value();
-    if (group_size >= 0) {
-      QuantizeOptions options;
-      options.model = path;
-      options.out = path = folder.path() / "int4";
-      options.scheme.group_size = group_size;
-      options.scheme.symmetric = symmetric;
-      if (model.tie) options.ignore.clear();
-      const auto report = quantize_model(options);
-      REQUIRE_MESSAGE(report.ok(), report.status().message());
-    }
-    checkpoint = std::make_unique<Checkpoint>(Checkpoint::open(path).value());
-    config = read_model_config(checkpoint->config(), nullptr, "config.json").value();
-    weights = build_tensor_table(*checkpoint, config).value();
-  }
+// A tiny model that opens CPU backends.
+struct Loaded : LoadedModel {
+  using LoadedModel::LoadedModel;
 
   std::unique_ptr<Backend> backend(const std::string& dtype, InstructionSet isa, int num_threads = 1) const {
     BackendOptions options;
@@ -68,30 +43,7 @@ std::vector<InstructionSet> instruction_sets() {
   return all;
 }
 
-Batch one_batch(const Tokens& tokens) {
-  Batch batch;
-  batch.tokens = tokens;
-  const auto length = static_cast<int32_t>(tokens.size());
-  batch.segments.push_back({0, length, 0, {}});
-  for (int32_t block = 0; block * kKvBlockTokens < length; ++block) batch.segments[0].block_table.push_back(block);
-  for (int32_t row = 0; row < length; ++row) batch.logits.push_back({row, {tokens[static_cast<size_t>(row)]}, 2, true});
-  return batch;
-}
-
-Tokens some_tokens(int64_t vocab, int32_t count) {
-  Tokens tokens;
-  for (int32_t i = 0; i < count; ++i) tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab));
-  return tokens;
-}
-
-struct Variant {
-  const char* name;
-  TinyModel model;
-  int64_t group_size = -1;
-  bool symmetric = true;
-};
-
-std::vector<Variant> variants() {
+std::vector<ModelVariant> variants() {
   return {{"llama", {}},
           {"llama, head of its own, odd widths",
            {.hidden = 72, .heads = 6, .kv_heads = 2, .head_dim = 48, .intermediate = 104, .tie = false}},
@@ -105,21 +57,10 @@ std::vector<Variant> variants() {
           {"int4 by row", {.intermediate = 96}, 0}};
 }
 
-// Mean over rows of the logprob distance, as a score would see it.
-double mean_logprob_distance(const std::vector<LogitResult>& got, const std::vector<std::vector<double>>& want,
-                             const Tokens& tokens) {
-  double total = 0;
-  for (size_t row = 0; row < got.size(); ++row) {
-    const auto logprobs = reference_logprobs(want[row]);
-    total += std::abs(static_cast<double>(got[row].target_logprobs[0]) - logprobs[static_cast<size_t>(tokens[row])]);
-  }
-  return total / static_cast<double>(got.size());
-}
-
 }  // namespace
 
 TEST_CASE("logits equal those of a decoder in double, for every kind of model, instruction set and dtype") {
-  for (const Variant& variant : variants()) {
+  for (const ModelVariant& variant : variants()) {
     CAPTURE(variant.name);
     const Loaded model(variant.model, variant.group_size, variant.symmetric);
     const Tokens tokens = some_tokens(model.config.vocab_size, 70);
@@ -138,7 +79,7 @@ TEST_CASE("logits equal those of a decoder in double, for every kind of model, i
 }
 
 TEST_CASE("a row's results have the same bits in any batch") {
-  for (const Variant& variant : variants()) {
+  for (const ModelVariant& variant : variants()) {
     CAPTURE(variant.name);
     const Loaded model(variant.model, variant.group_size, variant.symmetric);
     for (const char* dtype : {"bfloat16", "float32"}) {
@@ -149,7 +90,7 @@ TEST_CASE("a row's results have the same bits in any batch") {
 }
 
 TEST_CASE("lesser processors keep the contract too") {
-  const Loaded dense({}), quantized({}, 32);
+  const Loaded dense(TinyModel{}), quantized({}, 32);
   for (const InstructionSet isa : instruction_sets()) {
     CAPTURE(cpu::instruction_set_name(isa));
     check_backend_contract(*dense.backend("bfloat16", isa), dense.config.vocab_size, 4);
@@ -172,37 +113,15 @@ TEST_CASE("the number of threads does not show") {
 }
 
 TEST_CASE("logits that are not finite are an internal error that names the row, and do not spoil the next batch") {
-  TinyModel tiny;
-  tiny.tie = false;
-  const Loaded model(tiny);
-  // The last token's embedding becomes NaN in a copy of the tensor; everything else is as it was.
-  ModelWeights spoiled = model.weights;
-  std::vector<std::byte> bytes(spoiled.embed_tokens.bytes.begin(), spoiled.embed_tokens.bytes.end());
-  std::fill(bytes.end() - 2 * tiny.hidden, bytes.end(), std::byte{0xff});
-  spoiled.embed_tokens.bytes = bytes;
-  BackendOptions options;
-  options.kv_bytes = int64_t{4} << 20;
-  const auto backend = cpu::make_cpu_backend(model.config, spoiled, options).value();
-
-  const Tokens tokens = some_tokens(model.config.vocab_size, 40);
-  const auto before = backend->forward(one_batch(tokens)).value();
-  Tokens with_bad = tokens;
-  with_bad[23] = static_cast<TokenId>(tiny.vocab - 1);
-  const auto failed = backend->forward(one_batch(with_bad));
-  REQUIRE_FALSE(failed.ok());
-  CHECK(failed.status().code() == Code::internal);
-  // Attention reads whole blocks and tiles of queries, so neighbors of the bad token may be the first row named.
-  int named = -1;
-  REQUIRE(std::sscanf(failed.status().message().c_str(), "batch row %d", &named) == 1);
-  CHECK(named <= 23);
-  const auto alone = backend->forward(one_batch({tokens[0]})).value();
-  CHECK(alone[0].logits == before[0].logits);
-  const auto after = backend->forward(one_batch(tokens)).value();
-  for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(after[row].logits == before[row].logits);
+  check_bad_token_is_named(16, [](const ModelConfig& config, const ModelWeights& weights) {
+    BackendOptions options;
+    options.kv_bytes = int64_t{4} << 20;
+    return cpu::make_cpu_backend(config, weights, options).value();
+  });
 }
 
 TEST_CASE("what the CPU cannot do is refused by name") {
-  const Loaded model({});
+  const Loaded model(TinyModel{});
   BackendOptions options;
   options.dtype = "float8";
   const auto dtype = cpu::make_cpu_backend(model.config, model.weights, options);

@@ -6,46 +6,22 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstdio>
 
 #include "engine/cpu/cpu_backend.h"
-#include "engine/formats/checkpoint.h"
-#include "engine/quantize/quantize_model.h"
 #include "tests/engine/backend_contract.h"
 #include "tests/engine/cuda/on_device.h"
+#include "tests/engine/tiny_model.h"
 #include "tests/support/near.h"
 #include "tests/support/reference_ops.h"
-#include "tests/support/temp_folder.h"
-#include "tests/support/tiny_checkpoint.h"
 
 using namespace assay;
 using namespace assay::testing;
 
 namespace {
 
-// An opened tiny model, quantized when a group size is given (-1: dense).
-struct Loaded {
-  TempFolder folder;
-  std::unique_ptr<Checkpoint> checkpoint;
-  ModelConfig config;
-  ModelWeights weights;
-
-  explicit Loaded(const TinyModel& model, int64_t group_size = -1, bool symmetric = true) {
-    Path path = write_tiny_checkpoint(folder.path() / "dense", model).value();
-    if (group_size >= 0) {
-      QuantizeOptions options;
-      options.model = path;
-      options.out = path = folder.path() / "int4";
-      options.scheme.group_size = group_size;
-      options.scheme.symmetric = symmetric;
-      if (model.tie) options.ignore.clear();
-      const auto report = quantize_model(options);
-      REQUIRE_MESSAGE(report.ok(), report.status().message());
-    }
-    checkpoint = std::make_unique<Checkpoint>(Checkpoint::open(path).value());
-    config = read_model_config(checkpoint->config(), nullptr, "config.json").value();
-    weights = build_tensor_table(*checkpoint, config).value();
-  }
+// A tiny model that opens CUDA backends.
+struct Loaded : LoadedModel {
+  using LoadedModel::LoadedModel;
 
   std::unique_ptr<Backend> backend(const std::string& dtype, const std::string& int4_weights = "packed") const {
     BackendOptions options = options_for(dtype);
@@ -65,32 +41,9 @@ struct Loaded {
   }
 };
 
-Batch one_batch(const Tokens& tokens) {
-  Batch batch;
-  batch.tokens = tokens;
-  const auto length = static_cast<int32_t>(tokens.size());
-  batch.segments.push_back({0, length, 0, {}});
-  for (int32_t block = 0; block * kKvBlockTokens < length; ++block) batch.segments[0].block_table.push_back(block);
-  for (int32_t row = 0; row < length; ++row) batch.logits.push_back({row, {tokens[static_cast<size_t>(row)]}, 2, true});
-  return batch;
-}
-
-Tokens some_tokens(int64_t vocab, int32_t count) {
-  Tokens tokens;
-  for (int32_t i = 0; i < count; ++i) tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab));
-  return tokens;
-}
-
 std::vector<double> doubles_of(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
-struct Variant {
-  const char* name;
-  TinyModel model;
-  int64_t group_size = -1;
-  bool symmetric = true;
-};
-
-std::vector<Variant> variants() {
+std::vector<ModelVariant> variants() {
   return {{"llama", {}},
           {"llama with heads of 64", {.heads = 6, .head_dim = 64}},
           {"llama with heads of 128", {.heads = 4, .kv_heads = 1, .head_dim = 128, .tie = false}},
@@ -107,22 +60,11 @@ std::vector<Variant> variants() {
           {"int4 by row", {.intermediate = 96}, 0}};
 }
 
-// Mean over rows of the logprob distance, as a score would see it.
-double mean_logprob_distance(const std::vector<LogitResult>& got, const std::vector<std::vector<double>>& want,
-                             const Tokens& tokens) {
-  double total = 0;
-  for (size_t row = 0; row < got.size(); ++row) {
-    const auto logprobs = reference_logprobs(want[row]);
-    total += std::abs(static_cast<double>(got[row].target_logprobs[0]) - logprobs[static_cast<size_t>(tokens[row])]);
-  }
-  return total / static_cast<double>(got.size());
-}
-
 }  // namespace
 
 TEST_CASE("logits on the device equal those of a decoder in double, for every kind of model and dtype") {
   ASSAY_NEEDS_DEVICE();
-  for (const Variant& variant : variants()) {
+  for (const ModelVariant& variant : variants()) {
     CAPTURE(variant.name);
     const Loaded model(variant.model, variant.group_size, variant.symmetric);
     const Tokens tokens = some_tokens(model.config.vocab_size, 70);
@@ -141,7 +83,7 @@ TEST_CASE("logits on the device equal those of a decoder in double, for every ki
 
 TEST_CASE("a row's results on the device have the same bits in any batch") {
   ASSAY_NEEDS_DEVICE();
-  for (const Variant& variant : variants()) {
+  for (const ModelVariant& variant : variants()) {
     CAPTURE(variant.name);
     const Loaded model(variant.model, variant.group_size, variant.symmetric);
     for (const char* dtype : {"bfloat16", "float32"}) {
@@ -175,8 +117,8 @@ TEST_CASE("expanded weights give the bits of packed ones, and generated tokens s
 
 TEST_CASE("replayed decoding steps give the bits of launched ones, whatever their neighbors") {
   ASSAY_NEEDS_DEVICE();
-  for (const Variant& variant : {Variant{"int4", {.head_dim = 64}, 32}, Variant{"dense", {}},
-                                 Variant{"plain attention", {.head_dim = 48}, 32}}) {
+  for (const ModelVariant& variant : {ModelVariant{"int4", {.head_dim = 64}, 32}, ModelVariant{"dense", {}},
+                                      ModelVariant{"plain attention", {.head_dim = 48}, 32}}) {
     CAPTURE(variant.name);
     const Loaded model(variant.model, variant.group_size);
     constexpr int32_t kGiven = 250, kSteps = 20, kBlocks = 17;
@@ -235,34 +177,14 @@ TEST_CASE("long contexts agree with the CPU backend") {
 
 TEST_CASE("logits that are not finite on the device name their row, and do not spoil the next batch") {
   ASSAY_NEEDS_DEVICE();
-  TinyModel tiny;
-  tiny.tie = false;
-  tiny.head_dim = 64;
-  const Loaded model(tiny);
-  ModelWeights spoiled = model.weights;
-  std::vector<std::byte> bytes(spoiled.embed_tokens.bytes.begin(), spoiled.embed_tokens.bytes.end());
-  std::fill(bytes.end() - 2 * tiny.hidden, bytes.end(), std::byte{0xff});
-  spoiled.embed_tokens.bytes = bytes;
-  const auto backend = cuda::make_cuda_backend(model.config, spoiled, Loaded::options_for("bfloat16")).value();
-  const Tokens tokens = some_tokens(model.config.vocab_size, 40);
-  const auto before = backend->forward(one_batch(tokens)).value();
-  Tokens with_bad = tokens;
-  with_bad[23] = static_cast<TokenId>(tiny.vocab - 1);
-  const auto failed = backend->forward(one_batch(with_bad));
-  REQUIRE_FALSE(failed.ok());
-  CHECK(failed.status().code() == Code::internal);
-  int named = -1;
-  REQUIRE(std::sscanf(failed.status().message().c_str(), "batch row %d", &named) == 1);
-  CHECK(named <= 23);
-  const auto alone = backend->forward(one_batch({tokens[0]})).value();
-  CHECK(alone[0].logits == before[0].logits);
-  const auto after = backend->forward(one_batch(tokens)).value();
-  for (size_t row = 0; row < tokens.size(); ++row) REQUIRE(after[row].logits == before[row].logits);
+  check_bad_token_is_named(64, [](const ModelConfig& config, const ModelWeights& weights) {
+    return cuda::make_cuda_backend(config, weights, Loaded::options_for("bfloat16")).value();
+  });
 }
 
 TEST_CASE("memory that the device does not have is refused before anything is loaded, and later ones work") {
   ASSAY_NEEDS_DEVICE();
-  const Loaded model({});
+  const Loaded model(TinyModel{});
   BackendOptions options = Loaded::options_for("bfloat16");
   options.kv_bytes = int64_t{1} << 50;
   const auto refused = cuda::make_cuda_backend(model.config, model.weights, options);
@@ -276,7 +198,7 @@ TEST_CASE("memory that the device does not have is refused before anything is lo
 }
 
 TEST_CASE("what the CUDA backend cannot do is refused by name, with a device or without") {
-  const Loaded model({});
+  const Loaded model(TinyModel{});
   BackendOptions options;
   options.dtype = "float8";
   const auto dtype = cuda::make_cuda_backend(model.config, model.weights, options);
@@ -298,7 +220,7 @@ TEST_CASE("without a device the backend says what is missing") {
     return;
   }
   CHECK_FALSE(why_not.empty());
-  const Loaded model({});
+  const Loaded model(TinyModel{});
   const auto made = cuda::make_cuda_backend(model.config, model.weights, {});
   REQUIRE_FALSE(made.ok());
   CHECK(made.status().code() == Code::unavailable);
