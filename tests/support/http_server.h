@@ -40,6 +40,30 @@ inline ServedResponse ranged(const ServedRequest& request, const std::string& by
           bytes.substr(begin)};
 }
 
+// Whether this machine can talk to itself: a network namespace of its own may have its loopback down.
+inline bool has_loopback() {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const raw = reinterpret_cast<sockaddr*>(&address);
+  const bool connected = bind(listener, raw, size) == 0 && listen(listener, 1) == 0 &&
+                         getsockname(listener, raw, &size) == 0 && connect(client, raw, size) == 0;
+  close(client);
+  close(listener);
+  return connected;
+}
+
+// Leaves a test with a message where an HttpServer could not be reached.
+#define ASSAY_NEEDS_LOOPBACK()                          \
+  do {                                                  \
+    if (!::assay::testing::has_loopback()) {            \
+      MESSAGE("skipped: the loopback network is down"); \
+      return;                                           \
+    }                                                   \
+  } while (false)
+
 // An HTTP server on a port of this machine's own, one connection at a time, in a thread that ends with the object.
 class HttpServer {
  public:

@@ -64,6 +64,7 @@ std::string read(const Path& path) { return real_files().read(path).value(); }
 }  // namespace
 
 TEST_CASE("a Hub file lands as blob, snapshot link and nothing else, and is not fetched twice") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer server(hub_answer);
   place.settings.hub.endpoint = server.url();
@@ -83,6 +84,7 @@ TEST_CASE("a Hub file lands as blob, snapshot link and nothing else, and is not 
 }
 
 TEST_CASE("a branch name is kept under refs") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer server([](const ServedRequest& request) {
     ServedResponse response = ranged(request, kRows);
@@ -98,6 +100,7 @@ TEST_CASE("a branch name is kept under refs") {
 }
 
 TEST_CASE("a download that breaks off is continued with a range, within a call and across calls") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   int gets = 0;
   HttpServer server([&](const ServedRequest& request) {
@@ -123,6 +126,7 @@ TEST_CASE("a download that breaks off is continued with a range, within a call a
 }
 
 TEST_CASE("a server that ignores the range, or a beginning of other bytes, still gives the right file") {
+  ASSAY_NEEDS_LOOPBACK();
   for (const bool ignores : {true, false}) {
     Place place;
     HttpServer server([&](const ServedRequest& request) {
@@ -140,6 +144,7 @@ TEST_CASE("a server that ignores the range, or a beginning of other bytes, still
 }
 
 TEST_CASE("bytes with another digest never reach their final name") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer server([](const ServedRequest& request) {
     ServedResponse response = ranged(request, "{\"q\":\"1\"}\n{\"q\":\"9\"}\n");
@@ -155,6 +160,7 @@ TEST_CASE("bytes with another digest never reach their final name") {
 }
 
 TEST_CASE("a gated set says where its terms are accepted and what to set") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer server([](const ServedRequest& request) {
     const auto token = request.headers.find("authorization");
@@ -173,6 +179,7 @@ TEST_CASE("a gated set says where its terms are accepted and what to set") {
 }
 
 TEST_CASE("the token goes to the Hub and not to the store that it redirects to") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer store([](const ServedRequest& request) { return ranged(request, kRows); });
   const std::string digest = sha256_hex(kRows);
@@ -195,6 +202,7 @@ TEST_CASE("the token goes to the Hub and not to the store that it redirects to")
 }
 
 TEST_CASE("offline nothing is asked, and the reason says so") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   HttpServer server(hub_answer);
   place.settings.hub.endpoint = server.url();
@@ -206,6 +214,7 @@ TEST_CASE("offline nothing is asked, and the reason says so") {
 }
 
 TEST_CASE("a passing failure of the server is asked again, a lasting one is not") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   int asked = 0;
   HttpServer server([&](const ServedRequest& request) {
@@ -223,6 +232,7 @@ TEST_CASE("a passing failure of the server is asked again, a lasting one is not"
 }
 
 TEST_CASE("a mirror's files are copied and proved, over file:// and over http") {
+  ASSAY_NEEDS_LOOPBACK();
   for (const bool web : {false, true}) {
     Place place;
     HttpServer server([](const ServedRequest& request) {
@@ -240,6 +250,7 @@ TEST_CASE("a mirror's files are copied and proved, over file:// and over http") 
 }
 
 TEST_CASE("a mirror with other bytes is refused, and the Hub is tried next") {
+  ASSAY_NEEDS_LOOPBACK();
   Place place;
   REQUIRE(real_files().create_directories(place.folder / "mirror/tiny/data").ok());
   REQUIRE(real_files().write_atomic(place.folder / "mirror/tiny/data/test.jsonl", "{}\n").ok());
