@@ -33,6 +33,7 @@ struct BackendInfo {
   int32_t max_batch_tokens = 0;  // best step size of this backend
   int32_t max_sequences = 0;     // decoding neighbors worth having at once
   int32_t max_in_flight = 1;     // batches that may be submitted and not yet collected
+  bool draws_tokens = false;     // answers LogitRequest::draw
 };
 
 // The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV

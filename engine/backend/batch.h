@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/request.h"
@@ -41,12 +42,25 @@ struct KvExtraWrite {
   int32_t slot = 0;
 };
 
+// How a token is drawn from a row of logits: docs/sampling.md from the temperature on, for tokens that no penalty
+// touches and nothing bars. Read by devices as it lies.
+struct TokenDraw {
+  float temperature = 0;  // above 0; 0 where nothing is drawn
+  float min_p = 0;
+  float top_p = 1;
+  int32_t top_k = 0;
+  uint64_t seed = 0;
+  int32_t sample_index = 0;
+  int32_t position = 0;  // of the token to draw: how many tokens stand before it
+};
+
 // A row whose next-token distribution is wanted.
 struct LogitRequest {
   int32_t row = 0;
-  Tokens targets;            // log-probabilities of these are returned, in this order
-  int num_logprobs = 0;      // and of the k most likely tokens
-  bool want_logits = false;  // and the whole row, for sampling on the host
+  Tokens targets = {};                           // log-probabilities of these are returned, in this order
+  int num_logprobs = 0;                          // and of the k most likely tokens
+  bool want_logits = false;                      // and the whole row, for sampling on the host
+  std::optional<TokenDraw> draw = std::nullopt;  // and a token drawn from it; only for backends that draw tokens
 };
 
 // One forward pass: what enters, where its keys and values go, what is wanted of it. Plain data, no pointers into
@@ -69,6 +83,8 @@ struct LogitResult {
   float argmax_logprob = 0;
   std::vector<TokenLogprob> top;  // descending; ties by id
   std::vector<float> logits;      // [vocab_size], only if asked
+  TokenId drawn = -1;             // only if asked; what draw_token (runtime/token_sampler.h) takes from the row
+  float drawn_logprob = 0;
 };
 
 }  // namespace assay

@@ -6,7 +6,7 @@ namespace assay {
 
 // Counter-based random bits: a pure function of (seed, stream, index), so that the order of work never shows in a draw.
 // A request's seed and the position of its token give that token's draw in any batch.
-// Based on: Salmon, Moraes, Dror and Shaw. Parallel random numbers: as easy as 1, 2, 3. 2011 (Philox 4x32-10).
+// Philox 4x32-10 (philox.h).
 uint64_t random_bits(uint64_t seed, uint64_t stream, uint64_t index);
 
 // The same, as a double in [0, 1) with 53 random bits.

@@ -94,7 +94,10 @@ void plan_requests(const Batch& batch, int64_t vocab_size, int32_t max_device_to
     plan.num_top.push_back(keep ? 0 : top);
     plan.max_top = std::max(plan.max_top, plan.num_top.back());
     plan.kept_row.push_back(keep ? plan.num_kept++ : -1);
+    plan.draws.push_back(request.draw.value_or(TokenDraw{}));
   }
+  const bool any = std::any_of(batch.logits.begin(), batch.logits.end(), [](const auto& r) { return r.draw; });
+  if (!any) plan.draws.clear();
 }
 
 int32_t first_split_of(const RowRun& tile, int32_t window) {
@@ -241,6 +244,7 @@ UploadLayout lay_out(const BatchPlan& plan) {
   at.targets = reserve(at.bytes, plan.targets.size(), kInt);
   at.num_top = reserve(at.bytes, plan.num_top.size(), kInt);
   at.kept_row = reserve(at.bytes, plan.kept_row.size(), kInt);
+  at.draws = reserve(at.bytes, plan.draws.size(), sizeof(TokenDraw));
   const auto attention = [&](UploadLayout::Attention& places, const AttentionPlan& work) {
     places.narrow = reserve(at.bytes, work.narrow.size(), sizeof(AttentionItem));
     places.wide = reserve(at.bytes, work.wide.size(), sizeof(AttentionItem));
@@ -265,6 +269,7 @@ void write_upload(const BatchPlan& plan, const UploadLayout& at, std::byte* out)
   put(out, at.targets, plan.targets);
   put(out, at.num_top, plan.num_top);
   put(out, at.kept_row, plan.kept_row);
+  put(out, at.draws, plan.draws);
   const auto attention = [&](const UploadLayout::Attention& places, const AttentionPlan& work) {
     put(out, places.narrow, work.narrow);
     put(out, places.wide, work.wide);
@@ -283,8 +288,12 @@ std::optional<DecodeClass> decode_class(const Batch& batch, const BatchPlan& pla
   if (!plan.all.wide.empty()) return std::nullopt;
   if (!plan.copies.empty() || !batch.extra_writes.empty() || plan.num_kept > 0 || !plan.targets.empty())
     return std::nullopt;
-  return DecodeClass{class_of(batch.tokens.size()), class_of(plan.all.narrow.size()), class_of(plan.all.simple.size()),
-                     class_of(plan.all.combines.size()), plan.max_top};
+  return DecodeClass{class_of(batch.tokens.size()),
+                     class_of(plan.all.narrow.size()),
+                     class_of(plan.all.simple.size()),
+                     class_of(plan.all.combines.size()),
+                     plan.max_top,
+                     !plan.draws.empty()};
 }
 
 void pad_to_class(const DecodeClass& target, BatchPlan& plan) {
@@ -297,6 +306,7 @@ void pad_to_class(const DecodeClass& target, BatchPlan& plan) {
   plan.first_target.resize(rows + 1, plan.first_target.back());
   plan.num_top.resize(rows);
   plan.kept_row.resize(rows, -1);
+  if (target.draws) plan.draws.resize(rows);
   plan.num_generated = plan.num_wanted_generated = target.rows;
   AttentionItem nothing;
   nothing.num_tokens = 0;

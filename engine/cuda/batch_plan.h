@@ -78,6 +78,7 @@ struct BatchPlan {
   std::vector<int32_t> targets;
   std::vector<int32_t> num_top;   // [wanted]: log-probabilities found on the device
   std::vector<int32_t> kept_row;  // [wanted]: row of kept logits, or -1
+  std::vector<TokenDraw> draws;   // [wanted], temperature 0 where nothing is drawn; empty where no row asks
   int32_t max_top = 0;
   int32_t num_kept = 0;
 
@@ -105,7 +106,7 @@ AttentionPlan plan_attention(const std::vector<RowRun>& runs, const AttentionCut
 struct UploadLayout {
   // Byte offsets, each a multiple of 16.
   int64_t tokens = 0, positions = 0, first_write = 0, write_slots = 0, copies = 0, wanted_rows = 0, block_tables = 0;
-  int64_t first_target = 0, targets = 0, num_top = 0, kept_row = 0;
+  int64_t first_target = 0, targets = 0, num_top = 0, kept_row = 0, draws = 0;
   struct Attention {
     int64_t narrow = 0, wide = 0, simple = 0, combines = 0;
   } all, wanted;
@@ -121,6 +122,7 @@ void write_upload(const BatchPlan& plan, const UploadLayout& layout, std::byte* 
 // What the launches of a decoding step depend on, besides addresses: steps of one class can be replayed.
 struct DecodeClass {
   int32_t rows = 0, narrow = 0, simple = 0, combines = 0, max_top = 0;
+  bool draws = false;
   auto operator<=>(const DecodeClass&) const = default;
 };
 inline constexpr int32_t kMostDecodeRows = 256;

@@ -36,7 +36,7 @@ constexpr int32_t kMostGroupedHeads = 64;  // rows of the widest attention tile
 
 // Where the answers of a batch lie in their Mirror.
 struct AnswerLayout {
-  int64_t stats = 0, target_logits = 0, top = 0, bytes = 0;
+  int64_t stats = 0, target_logits = 0, top = 0, drawn = 0, bytes = 0;
 };
 
 template <class T>
@@ -127,6 +127,7 @@ class CudaBackend final : public Backend {
   Status turn_and_store(const Pass& pass, int64_t index);
   Status attend_rows(const Pass& pass, int64_t index, bool wanted_only);
   Status read_head(const Pass& pass);
+  Status draw_rows(const Pass& pass, int64_t first, int64_t rows);
   Status copy_kept_rows(const Pass& pass, std::vector<LogitResult>& results);
   Result<std::vector<LogitResult>> checked_collect(const Pass& pass);
   Status normalize(const DeviceBuffer& x, const DeviceBuffer& weight, int64_t rows);
@@ -202,8 +203,11 @@ Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
       return read<std::byte>(pass.results.host, offset, count);
     };
     std::vector<std::byte> answers = bytes_at(pass.answers.stats, stats * sizeof(ChunkStats));
-    const auto top = bytes_at(pass.answers.top, stats * static_cast<size_t>(pass.plan.max_top) * sizeof(TopEntry));
-    answers.insert(answers.end(), top.begin(), top.end());
+    const auto add = [&](const std::vector<std::byte>& more) {
+      answers.insert(answers.end(), more.begin(), more.end());
+    };
+    add(bytes_at(pass.answers.top, stats * static_cast<size_t>(pass.plan.max_top) * sizeof(TopEntry)));
+    if (which.draws) add(bytes_at(pass.answers.drawn, pass.batch->logits.size() * sizeof(DrawnToken)));
     return answers;
   };
   return graphs_.run(which, stream_.get(), step);
@@ -225,6 +229,7 @@ Status CudaBackend::begin(Pass& pass) {
   place(answers.stats, rows * plan_.num_chunks * static_cast<int64_t>(sizeof(ChunkStats)));
   place(answers.target_logits, static_cast<int64_t>(pass.plan.targets.size() * sizeof(float)));
   place(answers.top, rows * plan_.num_chunks * pass.plan.max_top * static_cast<int64_t>(sizeof(TopEntry)));
+  place(answers.drawn, static_cast<int64_t>(pass.plan.draws.size() * sizeof(DrawnToken)));
   ASSAY_TRY(pass.results.reserve(std::max(answers.bytes, kLeastAnswerBytes), "a batch's answers"));
   const int64_t kept_bytes = int64_t{pass.plan.num_kept} * config_.vocab_size * 4;
   if (kept_bytes > pass.kept.bytes()) {
@@ -357,8 +362,21 @@ Status CudaBackend::read_head(const Pass& pass) {
                              Epilogue{Epilogue::Kind::float32, space_.logits.data(), work.ld}, linear_space(),
                              stream_.get()));
     ASSAY_TRY(read_logits(work, queue()));
+    if (!plan.draws.empty()) ASSAY_TRY(draw_rows(pass, first, work.rows));
   }
   return ok_status();
+}
+
+// Tokens from the logits of wanted rows [first, first + rows), which lie in the work space.
+Status CudaBackend::draw_rows(const Pass& pass, int64_t first, int64_t rows) {
+  DrawTokens work;
+  work.logits = space_.logits.as<float>();
+  work.ld = work.vocab_size = config_.vocab_size;
+  work.rows = rows;
+  work.first_row = first;
+  work.draws = uploaded<TokenDraw>(pass, pass.at.draws);
+  work.drawn = reinterpret_cast<DrawnToken*>(pass.results.device.as<std::byte>() + pass.answers.drawn);
+  return draw_tokens(work, queue());
 }
 
 Status CudaBackend::take_answers(const Pass& pass) {
@@ -398,6 +416,7 @@ Result<std::vector<LogitResult>> CudaBackend::checked_collect(const Pass& pass) 
   readings.stats = read<ChunkStats>(pass.results.host, pass.answers.stats, chunks);
   readings.target_logits = read<float>(pass.results.host, pass.answers.target_logits, plan.targets.size());
   readings.top = read<TopEntry>(pass.results.host, pass.answers.top, chunks * static_cast<size_t>(plan.max_top));
+  readings.drawn = read<DrawnToken>(pass.results.host, pass.answers.drawn, plan.draws.empty() ? 0 : rows);
   for (size_t row = 0; row < rows; ++row) {
     const LogitRequest& request = pass.batch->logits[row];
     if (answer_request(request, readings, row, static_cast<size_t>(plan.first_target[row]), results[row])) continue;
@@ -527,6 +546,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   info.max_batch_tokens = static_cast<int32_t>(plan.rows);
   info.max_sequences = kDefaultSequences;
   info.max_in_flight = kMaxInFlight;
+  info.draws_tokens = true;
   return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(config, plan, std::move(blas), std::move(stream),
                                                                 std::move(copies), std::move(model), std::move(space),
                                                                 std::move(info), device.num_sms));

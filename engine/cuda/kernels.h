@@ -147,4 +147,17 @@ struct ReadLogits {
 };
 Status read_logits(const ReadLogits& work, const Queue& queue);
 
+// Draws a token from each row that asks for one: what draw_token (engine/runtime/token_sampler.h) takes, but that sums
+// of probabilities are added in another order. Rows with a temperature of 0 are left alone.
+struct DrawTokens {
+  const float* logits = nullptr;  // [rows, ld]
+  int64_t ld = 0;
+  int64_t rows = 0;
+  int64_t first_row = 0;  // of the rows that the pointers below count
+  int64_t vocab_size = 0;
+  const TokenDraw* draws = nullptr;  // [all rows]
+  DrawnToken* drawn = nullptr;       // [all rows]
+};
+Status draw_tokens(const DrawTokens& work, const Queue& queue);
+
 }  // namespace assay::cuda

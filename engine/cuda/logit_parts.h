@@ -17,6 +17,11 @@ struct TopEntry {
   int32_t token = 0;
 };
 
+struct DrawnToken {
+  int32_t token = -1;
+  float logit = 0;
+};
+
 // Likeliest tokens that the device finds itself; who wants more gets them from the whole row.
 inline constexpr int32_t kMaxDeviceTop = 32;
 

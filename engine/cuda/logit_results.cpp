@@ -74,6 +74,10 @@ bool answer_request(const LogitRequest& request, const LogitReadings& readings, 
                 static_cast<size_t>(request.num_logprobs), stats.log_sum);
   }
   if (!request.want_logits) result.logits.clear();
+  if (request.draw) {
+    result.drawn = readings.drawn[row].token;
+    result.drawn_logprob = logprob_of(readings.drawn[row].logit, stats.log_sum);
+  }
   return true;
 }
 

@@ -17,6 +17,7 @@ struct LogitReadings {
   std::vector<ChunkStats> stats;     // [rows, num_chunks]
   std::vector<float> target_logits;  // of all requests, one behind the other
   std::vector<TopEntry> top;         // [rows, num_chunks, max_top]
+  std::vector<DrawnToken> drawn;     // [rows], or empty
 };
 
 // Largest logit and the logarithm of the sum of exponentials of a row, from its chunks in order.

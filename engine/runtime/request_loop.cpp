@@ -19,6 +19,7 @@ SchedulerOptions scheduler_options(const BackendInfo& backend, const RequestLoop
   scheduler.max_sequences = options.max_sequences;
   scheduler.num_kv_blocks = backend.num_kv_blocks;
   scheduler.prefix_tree = options.prefix_tree;
+  scheduler.backend_draws = backend.draws_tokens;
   return scheduler;
 }
 
@@ -248,6 +249,7 @@ void RequestLoop::deliver_tokens(const ScheduledBatch& plan, const std::vector<L
     const LogitRequest& request = plan.batch.logits[rows[i]];
     const LogitResult& result = results[rows[i]];
     tokens[i] = request.want_logits ? generations[i]->choose(result.logits)
+                : request.draw      ? SampledToken{result.drawn, result.drawn_logprob, result.top}
                                     : SampledToken{result.argmax, result.argmax_logprob, result.top};
   };
   const bool any_sampled =

@@ -228,7 +228,9 @@ void Scheduler::add_logit_requests(ScheduledBatch& plan, Sequence& sequence, int
   if (!sequence.generates || end < sequence.num_tokens()) return;
   LogitRequest request;
   request.row = row_of_position_zero + end - 1;
-  request.want_logits = needs_logits(*sequence.sampling, static_cast<int32_t>(sequence.tail.size()));
+  const auto num_generated = static_cast<int32_t>(sequence.tail.size());
+  if (options_.backend_draws) request.draw = token_draw(*sequence.sampling, sequence.sample_index, num_generated, end);
+  request.want_logits = !request.draw && needs_logits(*sequence.sampling, num_generated);
   request.num_logprobs = request.want_logits ? 0 : sequence.sampling->num_logprobs;
   plan.batch.logits.push_back(std::move(request));
   plan.uses.push_back({&sequence, 0, 0});

@@ -19,6 +19,7 @@ struct SchedulerOptions {
   int32_t max_sequences = 256;  // generations in flight at once; scoring is bounded by the token budget alone
   int32_t num_kv_blocks = 0;
   bool prefix_tree = true;
+  bool backend_draws = false;  // the backend draws tokens itself where it can
 };
 
 // What one row of a planned batch's logits is for.

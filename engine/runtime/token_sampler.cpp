@@ -85,28 +85,39 @@ void keep_top_p(std::vector<Candidate>& candidates, float top_p) {
             [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
 }
 
-std::vector<Candidate> filtered(std::span<const float> logits, const SamplingParams& params) {
-  std::vector<Candidate> candidates = candidates_of(logits, params.temperature);
-  keep_min_p(candidates, params.min_p);
-  keep_top_k(candidates, params.top_k);
-  keep_top_p(candidates, params.top_p);
+std::vector<Candidate> filtered(std::span<const float> logits, const TokenDraw& draw) {
+  std::vector<Candidate> candidates = candidates_of(logits, draw.temperature);
+  keep_min_p(candidates, draw.min_p);
+  keep_top_k(candidates, draw.top_k);
+  keep_top_p(candidates, draw.top_p);
   return candidates;
 }
 
+TokenDraw draw_of(const SamplingParams& params, int sample_index, int32_t position) {
+  TokenDraw draw;
+  draw.temperature = params.temperature;
+  draw.min_p = params.min_p;
+  draw.top_p = params.top_p;
+  draw.top_k = params.top_k;
+  draw.seed = params.seed;
+  draw.sample_index = sample_index;
+  draw.position = position;
+  return draw;
+}
+
 // Uniform in (0, 1].
-double race_draw(const SamplingParams& params, int sample_index, uint64_t position, TokenId token) {
-  const uint64_t bits =
-      random_bits(params.seed, static_cast<uint64_t>(sample_index), position << 32 | static_cast<uint32_t>(token));
+double race_draw(const TokenDraw& draw, TokenId token) {
+  const uint64_t index = static_cast<uint64_t>(draw.position) << 32 | static_cast<uint32_t>(token);
+  const uint64_t bits = random_bits(draw.seed, static_cast<uint64_t>(draw.sample_index), index);
   return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53;
 }
 
 // Based on: Devroye. Non-uniform random variate generation. 1986 (the minimum of exponentials).
-TokenId race(const std::vector<Candidate>& candidates, const SamplingParams& params, int sample_index,
-             uint64_t position) {
+TokenId race(const std::vector<Candidate>& candidates, const TokenDraw& draw) {
   TokenId winner = candidates.front().token;
   double shortest = std::numeric_limits<double>::infinity();
   const auto run = [&](const Candidate& c) {
-    const double u = race_draw(params, sample_index, position, c.token);
+    const double u = race_draw(draw, c.token);
     if (1 - u >= shortest * c.weight) return;  // -ln(u) >= 1 - u: too late, whatever the logarithm
     const double wait = -std::log(u) / c.weight;
     if (wait < shortest) {
@@ -147,10 +158,10 @@ std::vector<TokenLogprob> most_likely(std::span<const float> logits, int count, 
   return top;
 }
 
-TokenId choose(std::span<const float> logits, const SamplingParams& params, int sample_index, uint64_t position) {
+TokenId choose(std::span<const float> logits, const SamplingParams& params, int sample_index, int32_t position) {
   const TokenId best = arg_max(logits);
   if (params.temperature == 0.0f || logits[static_cast<size_t>(best)] == kBarred) return best;
-  return race(filtered(logits, params), params, sample_index, position);
+  return draw_token(logits, draw_of(params, sample_index, position));
 }
 
 }  // namespace
@@ -187,6 +198,14 @@ bool needs_logits(const SamplingParams& params, int32_t num_generated) {
   return params.temperature != 0.0f || has_penalties(params) || num_generated < params.min_tokens;
 }
 
+std::optional<TokenDraw> token_draw(const SamplingParams& params, int sample_index, int32_t num_generated,
+                                    int32_t position) {
+  if (params.temperature == 0.0f || has_penalties(params) || num_generated < params.min_tokens) return std::nullopt;
+  return draw_of(params, sample_index, position);
+}
+
+TokenId draw_token(std::span<const float> logits, const TokenDraw& draw) { return race(filtered(logits, draw), draw); }
+
 std::vector<float> penalized_logits(std::span<const float> logits, const SamplingParams& params, const Tokens& history,
                                     int32_t num_prompt) {
   std::vector<float> row(logits.begin(), logits.end());
@@ -215,7 +234,7 @@ SampledToken sample_token(std::span<const float> logits, const SamplingParams& p
     if (token >= 0 && static_cast<size_t>(token) < row.size()) row[static_cast<size_t>(token)] = kBarred;
   }
   SampledToken sampled;
-  sampled.token = choose(row, params, sample_index, history.size());
+  sampled.token = choose(row, params, sample_index, static_cast<int32_t>(history.size()));
   const double normalizer = log_sum_exp(logits);
   sampled.logprob = static_cast<float>(static_cast<double>(logits[static_cast<size_t>(sampled.token)]) - normalizer);
   sampled.top = most_likely(logits, params.num_logprobs, normalizer);
@@ -228,7 +247,7 @@ std::vector<float> filtered_probabilities(std::span<const float> logits, const S
     probabilities[static_cast<size_t>(arg_max(logits))] = 1.0f;
     return probabilities;
   }
-  const std::vector<Candidate> candidates = filtered(logits, params);
+  const std::vector<Candidate> candidates = filtered(logits, draw_of(params, 0, 0));
   double total = 0;
   for (const Candidate& c : candidates) total += c.weight;
   for (const Candidate& c : candidates)

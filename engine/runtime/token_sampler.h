@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "engine/backend/batch.h"
 #include "engine/base/status.h"
 #include "engine/request.h"
 
@@ -14,6 +16,14 @@ Status check_sampling(const SamplingParams& params);
 
 // Whether choosing token number `num_generated` takes the whole row of logits; otherwise its arg max is the token.
 bool needs_logits(const SamplingParams& params, int32_t num_generated);
+
+// How a backend may draw token number `num_generated`, at `position` of its sequence, without handing out the row;
+// nothing where the arg max is the token, or where penalties or barred tokens change the row first.
+std::optional<TokenDraw> token_draw(const SamplingParams& params, int sample_index, int32_t num_generated,
+                                    int32_t position);
+
+// The token that sample_token draws from a row that nothing has changed. REQUIRES: temperature above 0.
+TokenId draw_token(std::span<const float> logits, const TokenDraw& draw);
 
 struct SampledToken {
   TokenId token = 0;

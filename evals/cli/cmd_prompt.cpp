@@ -100,10 +100,7 @@ Status show_item(const PlannedTask& planned, size_t position, const RunSettings&
   };
   ASSAY_ASSIGN(item.texts, prompt_of(planned, position, settings, chat));
   ASSAY_ASSIGN(item.sample, sample_of(planned, position));
-  for (const int64_t row : planned.shots[position]) {
-    ASSAY_ASSIGN(Question shot, planned.task->ask(planned.shot_pool[static_cast<size_t>(row)]));
-    item.shots.push_back(std::move(shot));
-  }
+  ASSAY_ASSIGN(item.shots, shots_of(planned, position));
   const auto& continuations = item.texts.continuations;
   for (size_t i = 0; i < item.texts.num_requests(); ++i) {
     ShownRequest request;

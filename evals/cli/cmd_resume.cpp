@@ -26,10 +26,10 @@ Result<Pair> pair_of(Store& store, const StoredRun& run) {
   return Pair{0, run.id};
 }
 
-// Finishes one stored run; false when it was interrupted again.
-Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Globals& globals) {
+// Goes on with one stored run.
+Result<RunSummary> resume_one(Store& store, RunId id, RunOptions options, const Globals& globals) {
   ASSAY_ASSIGN(const StoredRun run, store.run(id));
-  if (run.state == RunState::finished) return true;
+  if (run.state == RunState::finished) return RunSummary{id, true};
   ASSAY_ASSIGN(const RunSettings settings, RunSettings::from_json(run.settings));
   ASSAY_TRY(load_task_files(settings.task_files, {}));
   options.dtype = run.model.dtype;
@@ -40,9 +40,7 @@ Result<bool> resume_one(Store& store, RunId id, RunOptions options, const Global
   ASSAY_ASSIGN(auto tasks, plan_run(registry(settings.prompt.profile), settings, DataLocations::from_environment()));
   ASSAY_ASSIGN(const CodeSession code, open_code_session(tasks, options, settings));
   ASSAY_TRY(check_interpreter(run, code));
-  ASSAY_ASSIGN(const RunSummary summary,
-               execute_stored_run(*client, store, id, tasks, settings, run_hints(options), globals, code.get()));
-  return summary.finished;
+  return execute_stored_run(*client, store, id, tasks, settings, run_hints(options), globals, code.get());
 }
 
 Result<int> go_on(Store& store, SessionId session, const RunOptions& options, const Globals& globals) {
@@ -67,13 +65,15 @@ Result<int> resume_command(const RunOptions& options, RunId wanted, const Global
   ASSAY_ASSIGN(const StoredRun run, store->run(wanted));
   ASSAY_ASSIGN(const Pair pair, pair_of(*store, run));
   watch_signals();
+  int64_t failed = 0;
   for (const RunId id : {pair.baseline, pair.candidate}) {
     if (id == 0) continue;
-    ASSAY_ASSIGN(const bool finished, resume_one(*store, id, options, globals));
-    if (!finished) return interrupted_exit(id, globals);
+    ASSAY_ASSIGN(const RunSummary summary, resume_one(*store, id, options, globals));
+    if (!summary.finished) return interrupted_exit(id, globals);
+    failed += summary.failed;
   }
   ASSAY_TRY(print_result(*store, pair.candidate, pair.baseline, globals));
-  return 0;
+  return asked_all_exit(failed, globals);
 }
 
 }  // namespace

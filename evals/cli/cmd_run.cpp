@@ -100,17 +100,19 @@ Result<int> run_command(Session& session) {
                create_run(*session.store, *client, session.tasks, session.settings, session.options.model, 0,
                           session.options.accept_findings, session.code.get()));
   watch_signals();
+  int64_t failed = 0;
   if (!session.options.baseline.empty() && baseline == 0) {
     client.reset();
     ASSAY_ASSIGN(const RunSummary summary, run_baseline(session, run.id, baseline));
     if (!summary.finished) return interrupted_exit(baseline, globals);
+    failed += summary.failed;
     ASSAY_ASSIGN(client, open_model(engine));
   }
   ASSAY_ASSIGN(const RunSummary summary, ask(session, *client, run.id));
   if (!summary.finished) return interrupted_exit(run.id, globals);
   ASSAY_TRY(write_lm_eval_files(session, run.id));
   ASSAY_TRY(print_result(*session.store, run.id, baseline, globals));
-  return 0;
+  return asked_all_exit(failed + summary.failed, globals);
 }
 
 }  // namespace

@@ -139,6 +139,13 @@ int interrupted_exit(RunId run, const Globals& globals) {
   return stop_signal() == SIGINT ? 130 : exit_code(Code::interrupted);
 }
 
+int asked_all_exit(int64_t failed, const Globals& globals) {
+  if (failed == 0) return 0;
+  std::fprintf(stderr, "assay: %lld questions failed and wait to be asked again: assay resume --db %s\n",
+               static_cast<long long>(failed), globals.db.c_str());
+  return exit_code(Code::interrupted);
+}
+
 Status print_result(Store& store, RunId run, RunId baseline, const Globals& globals) {
   ASSAY_ASSIGN(const RunView view, view_run(store, run, registry()));
   if (globals.json) {

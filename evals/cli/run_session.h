@@ -46,6 +46,9 @@ Result<RunSummary> execute_stored_run(ModelClient& client, Store& store, RunId r
 
 // The exit code of an interrupted session, after saying how to go on.
 int interrupted_exit(RunId run, const Globals& globals);
+// The exit code of a session that asked everything, `failed` questions without success: 0, or that of an interrupted
+// one after saying how to go on.
+int asked_all_exit(int64_t failed, const Globals& globals);
 
 // Prints what a finished run found: its table, or its JSON object; with a baseline the recovery table, too.
 Status print_result(Store& store, RunId run, RunId baseline, const Globals& globals);

@@ -55,9 +55,9 @@ class SessionRunner {
       ASSAY_ASSIGN(const bool finished, run_model(m));
       if (!finished) return interrupted_exit(last_run_, globals_);
     }
-    ASSAY_TRY(store_.finish_session(session_.id));
+    if (failed_ == 0) ASSAY_TRY(store_.finish_session(session_.id));
     ASSAY_TRY(print());
-    return 0;
+    return asked_all_exit(failed_, globals_);
   }
 
  private:
@@ -97,6 +97,7 @@ class SessionRunner {
       ASSAY_ASSIGN(const RunSummary summary, execute_stored_run(*client, store_, id, tasks_[p], spec_.parts[p],
                                                                 run_hints(options_), globals_, code_[p].get()));
       if (!summary.finished) return false;
+      failed_ += summary.failed;
     }
     return true;
   }
@@ -158,6 +159,7 @@ class SessionRunner {
   std::vector<std::vector<PlannedTask>> tasks_;  // by part
   std::vector<CodeSession> code_;                // one a part
   RunId last_run_ = 0;
+  int64_t failed_ = 0;  // questions
 };
 
 }  // namespace

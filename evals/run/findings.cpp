@@ -24,6 +24,7 @@ constexpr double kNotableShare = 0.05;
 // One question of the same kind as others: what is counted over a scope.
 struct ScopeFacts {
   int64_t items = 0, failed = 0, skipped = 0, no_answer = 0;
+  std::string first_failure;         // its reason
   std::map<uint32_t, int64_t> lint;  // by bit
   // multiple choice
   int64_t choice_items = 0, ties = 0;
@@ -88,7 +89,7 @@ void count_completions(const StoredItem& item, ScopeFacts& facts) {
 
 void count_item(const StoredTask& task, const StoredItem& item, ScopeFacts& facts) {
   ++facts.items;
-  facts.failed += item.score.outcome == Outcome::failed;
+  if (item.score.outcome == Outcome::failed && facts.failed++ == 0) facts.first_failure = item.score.reason;
   facts.skipped += item.score.outcome == Outcome::skipped;
   facts.no_answer += item.score.outcome == Outcome::no_answer;
   for (const uint32_t bit : {kTwoBos, kSpecialInText, kBoundaryMerge, kTruncated, kSystemDropped}) {
@@ -138,8 +139,8 @@ class ScopeReport {
   void write_outcomes() {
     if (facts_.failed > 0)
       add("failed", Severity::warning, facts_.failed, facts_.items,
-          fmt::format("{} of {} questions failed and count in no score: `assay resume` asks them again",
-                      with_thousands(facts_.failed), with_thousands(facts_.items)));
+          fmt::format("{} of {} questions failed and count in no score ({}): `assay resume` asks them again",
+                      with_thousands(facts_.failed), with_thousands(facts_.items), facts_.first_failure));
     if (facts_.skipped > 0)
       add("skipped", Severity::warning, facts_.skipped, facts_.items,
           fmt::format("{} of {} questions were skipped and count in no score", with_thousands(facts_.skipped),

@@ -297,15 +297,20 @@ Result<Sample> sample_of(const PlannedTask& planned, size_t position) {
   return sample;
 }
 
-Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const RunSettings& settings,
-                              const ChatRenderer& chat) {
-  ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
+Result<std::vector<Question>> shots_of(const PlannedTask& planned, size_t position) {
   std::vector<Question> shots;
   for (const int64_t row : planned.shots[position]) {
     auto shot = planned.task->ask_shot(planned.shot_pool[static_cast<size_t>(row)]);
     if (!shot.ok()) return shot.status().with_context(fmt::format("{} shot {}", planned.task->info().name, row));
     shots.push_back(std::move(*shot));
   }
+  return shots;
+}
+
+Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const RunSettings& settings,
+                              const ChatRenderer& chat) {
+  ASSAY_ASSIGN(const Sample sample, sample_of(planned, position));
+  ASSAY_ASSIGN(const std::vector<Question> shots, shots_of(planned, position));
   std::vector<const Question*> shot_pointers;
   for (const Question& shot : shots) shot_pointers.push_back(&shot);
   return build_prompt(planned.task->info(), sample.question, shot_pointers, settings.prompt, chat);

@@ -87,5 +87,7 @@ std::string plan_digest(const RunSettings& settings, const EngineInfo& model, co
 Result<PromptTexts> prompt_of(const PlannedTask& planned, size_t position, const RunSettings& settings,
                               const ChatRenderer& chat);
 Result<Sample> sample_of(const PlannedTask& planned, size_t position);
+// Its worked examples, in order.
+Result<std::vector<Question>> shots_of(const PlannedTask& planned, size_t position);
 
 }  // namespace assay

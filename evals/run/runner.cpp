@@ -87,7 +87,8 @@ class Runner {
     if (!summary_.finished) return summary_;
     ASSAY_ASSIGN(const auto findings, findings_of(store_, run_));
     ASSAY_TRY(store_.replace_findings(run_.id, findings));
-    ASSAY_TRY(store_.finish_run(run_.id, clock_.utc_us()));
+    // Questions that failed are left to a resume.
+    if (summary_.failed == 0) ASSAY_TRY(store_.finish_run(run_.id, clock_.utc_us()));
     return summary_;
   }
 
@@ -243,11 +244,8 @@ class Runner {
   // texts that went into it are looked at.
   Result<bool> special_in_text(const PlannedTask& planned, size_t position, const Question& question) const {
     if (specials_.occur_in(question)) return true;
-    for (const int64_t row : planned.shots[position]) {
-      ASSAY_ASSIGN(const Question shot, planned.task->ask(planned.shot_pool[static_cast<size_t>(row)]));
-      if (specials_.occur_in(shot)) return true;
-    }
-    return false;
+    ASSAY_ASSIGN(const std::vector<Question> shots, shots_of(planned, position));
+    return std::any_of(shots.begin(), shots.end(), [this](const Question& shot) { return specials_.occur_in(shot); });
   }
 
   Status prepare_generation(size_t task, const PromptTexts& texts, PreparedItem& prepared) const {

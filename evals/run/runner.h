@@ -17,7 +17,7 @@ struct RunSummary {
   RunId run = 0;
   bool finished = false;  // false: interrupted, resumable
   int64_t asked = 0;      // samples answered by this call
-  int64_t failed = 0;
+  int64_t failed = 0;     // of them; the stored run then stays unfinished, for a resume to ask them again
   double seconds = 0;
 };
 

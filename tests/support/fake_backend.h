@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/runtime/token_sampler.h"
 
 namespace assay::testing {
 
@@ -68,6 +69,10 @@ struct FakeModel {
     std::stable_sort(ids.begin(), ids.end(), [&](TokenId a, TokenId b) { return row[size_t(a)] > row[size_t(b)]; });
     for (int i = 0; i < request.num_logprobs; ++i) result.top.push_back({ids[size_t(i)], logprob(ids[size_t(i)])});
     if (request.want_logits) result.logits = row;
+    if (request.draw) {
+      result.drawn = draw_token(row, *request.draw);
+      result.drawn_logprob = logprob(result.drawn);
+    }
     return result;
   }
 };
@@ -81,7 +86,8 @@ struct FakeBackendOptions {
       std::numeric_limits<int32_t>::max();  // more: out_of_memory, after spoiling what it would write
   int failing_call = -1;                    // this batch is an internal error
   int full_call = -1;                       // this batch finds no memory, whatever its size
-  int max_in_flight = 1;                    // more: batches run when they are collected, errors of running come then
+  bool draws_tokens = false;
+  int max_in_flight = 1;  // more: batches run when they are collected, errors of running come then
 };
 
 // FakeModel behind the Backend seam, reading and writing "keys" through block tables, copies and extra writes exactly
@@ -95,6 +101,7 @@ class FakeBackend final : public Backend {
     info_.max_batch_tokens = options.max_batch_tokens;
     info_.max_sequences = options.max_sequences;
     info_.max_in_flight = options.max_in_flight;
+    info_.draws_tokens = options.draws_tokens;
     const auto slots = static_cast<size_t>(options.num_kv_blocks) * kKvBlockTokens;
     for (auto& layer : keys_) {
       layer.resize(slots);

@@ -11,7 +11,7 @@
 namespace assay::testing {
 
 // A multiple-choice benchmark over documents {"question", "choices", "answer"} made on the spot.
-class ToyChoiceTask final : public Task {
+class ToyChoiceTask : public Task {
  public:
   static TaskInfo make_info(const std::string& name) {
     TaskInfo info;
@@ -31,6 +31,25 @@ class ToyChoiceTask final : public Task {
     question.gold = static_cast<int>(document.find("answer")->as_int());
     question.target = question.choices[static_cast<size_t>(question.gold)];
     return question;
+  }
+};
+
+// The same with worked examples of its own, which lack what a question has.
+class ToyTaskWithShots final : public ToyChoiceTask {
+ public:
+  using ToyChoiceTask::ToyChoiceTask;
+  Result<Question> ask(const Json& document) const override {
+    if (!document.find("choices")) return bad_data("choices: expected a value, found none");
+    return ToyChoiceTask::ask(document);
+  }
+  Result<Question> ask_shot(const Json& document) const override {
+    Question shot;
+    shot.text = document.find("worked")->as_string();
+    shot.target = "done";
+    return shot;
+  }
+  std::vector<Json> inline_shots() const override {
+    return {Json::object().set("worked", "first example"), Json::object().set("worked", "second example")};
   }
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/cpu/cpu_backend.h"
+#include "engine/runtime/token_sampler.h"
 #include "tests/engine/backend_contract.h"
 #include "tests/engine/cuda/on_device.h"
 #include "tests/engine/tiny_model.h"
@@ -159,6 +160,40 @@ TEST_CASE("replayed decoding steps give the bits of launched ones, whatever thei
     }
     CHECK(cuda::num_replayed_steps(*backend) > 2 * kSteps);
   }
+}
+
+TEST_CASE("drawn tokens are those of the row's logits, launched or replayed, whatever their neighbors") {
+  ASSAY_NEEDS_DEVICE();
+  const Loaded model({.head_dim = 64}, 32);
+  const Tokens tokens = some_tokens(model.config.vocab_size, 60);
+  const auto backend = model.backend("bfloat16");
+  REQUIRE(backend->info().draws_tokens);
+  const auto step = [&](int32_t count, int32_t position, bool kept) {
+    Batch batch;
+    for (int32_t s = 0; s < count; ++s) {
+      BatchSegment segment{s, 1, position, {}, true};
+      for (int32_t b = 0; b * kKvBlockTokens <= position; ++b) segment.block_table.push_back(s * 4 + b);
+      batch.tokens.push_back(tokens[static_cast<size_t>(position)]);
+      batch.segments.push_back(segment);
+      LogitRequest request{s, {}, 0, kept, {}};
+      if (s != 1) request.draw = TokenDraw{0.7f, 0, 0.9f, 0, 5, s, position + 1};
+      batch.logits.push_back(request);
+    }
+    return backend->forward(batch).value();
+  };
+  for (int32_t position = 0; position < 60; ++position) {
+    const auto want = step(1, position, true);
+    for (const int32_t count : {1, 5}) {
+      const auto got = step(count, position, false);
+      for (int32_t s = 0; s < count; ++s) {
+        if (s == 1) continue;
+        REQUIRE(got[static_cast<size_t>(s)].drawn ==
+                draw_token(want[0].logits, TokenDraw{0.7f, 0, 0.9f, 0, 5, s, position + 1}));
+      }
+      REQUIRE(got[0].drawn_logprob == want[0].drawn_logprob);
+    }
+  }
+  CHECK(cuda::num_replayed_steps(*backend) > 60);
 }
 
 TEST_CASE("long contexts agree with the CPU backend") {

@@ -272,6 +272,35 @@ TEST_CASE("only steps of one generated token a sequence are of a class, and step
   other.logits[2].num_logprobs = 5;
   REQUIRE(class_of(other));
   CHECK(*class_of(other) != *class_of(five));
+  other = five;
+  other.logits[2].draw = TokenDraw{0.5f};
+  REQUIRE(class_of(other));
+  CHECK(*class_of(other) != *class_of(five));
+}
+
+TEST_CASE("what is drawn lies one a wanted row, also where a step is padded, and nowhere when nothing is") {
+  Batch batch = batch_of({{20, 1}, {30, 1}, {40, 1}});
+  for (int32_t row = 0; row < 3; ++row) {
+    batch.segments[static_cast<size_t>(row)].generated = true;
+    batch.logits.push_back({row, {}, 0, false});
+  }
+  CHECK(plan_batch(batch, cut_of(4, 8), 100000, 50, 32).draws.empty());
+  batch.logits[1].draw = TokenDraw{0.5f, 0, 1, 0, 3, 4, 30};
+  BatchPlan plan = plan_batch(batch, cut_of(4, 8), 100000, 50, 32);
+  const auto which = decode_class(batch, plan);
+  REQUIRE(which);
+  CHECK(which->draws);
+  pad_to_class(*which, plan);
+  REQUIRE(plan.draws.size() == 4);
+  for (const size_t row : {0, 2, 3}) CHECK(plan.draws[row].temperature == 0);
+  const UploadLayout at = lay_out(plan);
+  std::vector<std::byte> upload(static_cast<size_t>(at.bytes));
+  write_upload(plan, at, upload.data());
+  TokenDraw written;
+  std::memcpy(&written, upload.data() + at.draws + sizeof(TokenDraw), sizeof written);
+  CHECK(written.temperature == 0.5f);
+  CHECK(written.seed == 3);
+  CHECK(written.position == 30);
 }
 
 TEST_CASE("a padded step has its class's layout, its own rows unchanged, and others that do nothing") {

@@ -38,6 +38,7 @@ struct Setup {
   int32_t rows_that_fit = std::numeric_limits<int32_t>::max();
   int max_model_len = 1000;
   int max_in_flight = 1;
+  bool draws_tokens = false;
   int failing_call = -1;
   int full_call = -1;
 };
@@ -49,6 +50,7 @@ FakeBackendOptions backend_options(const Setup& setup) {
   options.max_batch_tokens = setup.budget;
   options.rows_that_fit = setup.rows_that_fit;
   options.max_in_flight = setup.max_in_flight;
+  options.draws_tokens = setup.draws_tokens;
   options.failing_call = setup.failing_call;
   options.full_call = setup.full_call;
   return options;
@@ -312,6 +314,7 @@ TEST_CASE("answers depend on the request alone: not on order, waves, token budge
           setup.prefix_tree = prefix_tree;
           setup.max_sequences = seed % 2 == 0 ? 16 : 3;
           setup.max_in_flight = 1 + static_cast<int>(seed % 3);
+          setup.draws_tokens = seed % 4 < 2;
           CAPTURE(seed);
           CAPTURE(budget);
           CAPTURE(kv_blocks);
@@ -434,6 +437,28 @@ TEST_CASE("greedy decoding without penalties asks for no rows of logits") {
     for (const LogitRequest& wanted : batch.logits) rows += wanted.want_logits;
   }
   CHECK(rows == 2);  // while stop ids are barred
+}
+
+TEST_CASE("a backend that draws tokens is asked for no rows where nothing changes them") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens{3}), {}};
+  request.sampling.temperature = 1.0f;
+  request.sampling.max_tokens = 6;
+  request.sampling.min_tokens = 2;
+  request.sampling.ignore_eos = true;
+  Setup setup;
+  setup.draws_tokens = true;
+  Rig rig(setup);
+  rig.submit(request);
+  rig.run();
+  int rows = 0, draws = 0;
+  for (const Batch& batch : rig.backend.batches()) {
+    for (const LogitRequest& wanted : batch.logits) {
+      rows += wanted.want_logits;
+      draws += wanted.draw.has_value();
+    }
+  }
+  CHECK(rows == 2);  // while stop ids are barred
+  CHECK(draws == 4);
 }
 
 TEST_CASE("a request that can never fit fails alone") {

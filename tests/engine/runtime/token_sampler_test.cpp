@@ -143,6 +143,28 @@ TEST_CASE("the draw is the race that the header describes") {
   }
 }
 
+TEST_CASE("a backend may draw where nothing changes the row first, and draws the same token") {
+  SamplingParams params = at_temperature(0.8f);
+  params.top_p = 0.9f;
+  params.top_k = 30;
+  params.seed = 4;
+  std::mt19937 random(6);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<float> logits(200);
+    for (float& logit : logits) logit = std::normal_distribution<float>(0, 3)(random);
+    const Tokens history(static_cast<size_t>(round + 1), 5);
+    const auto draw = token_draw(params, 2, round, static_cast<int32_t>(history.size()));
+    REQUIRE(draw);
+    CHECK(draw_token(logits, *draw) == sampled(logits, params, history, {}, 2));
+  }
+  params.min_tokens = 3;
+  CHECK_FALSE(token_draw(params, 0, 2, 9));
+  CHECK(token_draw(params, 0, 3, 9));
+  params.presence_penalty = 0.5f;
+  CHECK_FALSE(token_draw(params, 0, 3, 9));
+  CHECK_FALSE(token_draw({}, 0, 3, 9));  // greedy
+}
+
 TEST_CASE("tokens are drawn as often as their probabilities say") {
   const std::vector<float> logits = {1.0f, 0.0f, 2.0f, -1.0f, -kInfinity};
   SamplingParams params = at_temperature(0.8f);

@@ -62,6 +62,32 @@ TEST_CASE("every planned sample is asked once, scored and stored, and the run is
   CHECK(bench.store->answered(run.id, run.tasks[1].id).value().size() == 11);
 }
 
+TEST_CASE("worked examples that come with a task are asked their own way") {
+  Bench bench;
+  const ToyTaskWithShots task("toy_shots");
+  PlannedTask planned = plan_toy(task, 5);
+  planned.shot_pool = task.inline_shots();
+  planned.shots.assign(5, {1, 0});
+  planned.stored.num_fewshot = 2;
+  bench.tasks = {planned};
+  bench.settings.tasks = {"toy_shots"};
+  ScriptedClient client;
+  const StoredRun run = bench.create(client);
+  CHECK(bench.execute(client, run).value().failed == 0);
+  int64_t seen = 0;
+  REQUIRE(bench.store
+              ->for_each_item(run.id, run.tasks[0].id,
+                              [&](const StoredItem& item) {
+                                const std::string& context = item.requests[0].context;
+                                CHECK(context.find("second example") < context.find("first example"));
+                                CHECK(context.find("first example") < context.find("toy_shots question"));
+                                ++seen;
+                                return ok_status();
+                              })
+              .ok());
+  CHECK(seen == 5);
+}
+
 TEST_CASE("order of asking, window and batch size leave every score as it is") {
   std::map<std::string, std::vector<double>> expected;
   for (const char* order : {"natural", "reverse", "shuffled:5"}) {
@@ -127,10 +153,12 @@ TEST_CASE("a sample the machine failed on is a failed row with its reason, and i
   const StoredRun run = bench.create(client);
   const RunSummary summary = bench.execute(client, run).value();
   CHECK(summary.failed == 2);
+  CHECK(bench.store->run(run.id).value().state != RunState::finished);
   CHECK(bench.store->outcomes(run.id, run.tasks[0].id).value().failed == 1);
   CHECK(bench.store->scores(run.id, run.tasks[0].id, "acc,none").value().values.size() == 29);
   ScriptedClient healthy;
   CHECK(bench.execute(healthy, run).value().asked == 2);
+  CHECK(bench.store->run(run.id).value().state == RunState::finished);
   CHECK(bench.store->outcomes(run.id, run.tasks[0].id).value().failed == 0);
   CHECK(bench.store->scores(run.id, run.tasks[0].id, "acc,none").value().values.size() == 30);
 }
