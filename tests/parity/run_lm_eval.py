@@ -2,7 +2,7 @@
 
 run_lm_eval.py MODEL_FOLDER TASKS_JSON LIMIT THREADS OUT [GROUP/TASK ...]
 """
-import json, os, sys, time
+import json, os, random, sys, time
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
@@ -30,6 +30,14 @@ def kept(sample):
     return out
 
 
+def forget_random_streams():
+    """lm-eval keeps a task's helper module, and with it the stream that shuffles GPQA's choices, from one call to the next; in a process of
+    its own each task would begin anew."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(getattr(module, "rng", None), random.Random):
+            del sys.modules[name]
+
+
 def main():
     folder, table, limit, threads, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
     only = set(sys.argv[6:])
@@ -46,6 +54,7 @@ def main():
             path = os.path.join(out, label + ".lm_eval.json")
             if (only and label not in only) or os.path.exists(path):
                 continue
+            forget_random_streams()
             begin = time.perf_counter()
             try:
                 result = lm_eval.simple_evaluate(

@@ -4,8 +4,10 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <numeric>
 
+#include "engine/runtime/token_sampler.h"
 #include "tests/engine/cpu/random_linear.h"
 #include "tests/engine/cuda/on_device.h"
 #include "tests/support/near.h"
