@@ -2,12 +2,7 @@
 
 #include <cstdint>
 
-// Also compiled for a device, so that a draw has the same bits there.
-#ifdef __CUDACC__
-#define ASSAY_HOST_DEVICE __host__ __device__
-#else
-#define ASSAY_HOST_DEVICE
-#endif
+#include "engine/base/host_device.h"
 
 namespace assay {
 

@@ -2,13 +2,9 @@
 
 #include <cstdint>
 
-// The one order in which int4 weights lie on the device, for every kernel; shared by host and device code.
-#ifdef __CUDACC__
-#define ASSAY_HOST_DEVICE __host__ __device__
-#else
-#define ASSAY_HOST_DEVICE
-#endif
+#include "engine/base/host_device.h"
 
+// The one order in which int4 weights lie on the device, for every kernel; shared by host and device code.
 namespace assay::cuda {
 
 // Weights lie in blocks of 256 packed rows by 128 columns, block after block along k, then the next 256 rows: what one
