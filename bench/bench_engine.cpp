@@ -8,11 +8,13 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -158,18 +160,20 @@ void serve(benchmark::State& state, const Subject& subject, int64_t count, int64
       Counter(static_cast<double>(count * max_tokens * state.iterations()), Counter::kIsRate);
 }
 
-struct Decoded {
-  double seconds = 0;
-  int64_t tokens = 0;
+// Steps of decoding: those to measure, after those that bring what is made once (recorded steps, caches).
+struct DecodeSteps {
+  int warm_up = 0, measured = 63;
 };
 
-constexpr int kDecodeTokens = 64;
-
-// Decodes kDecodeTokens after `batch` prompts. Only steps that give one token to every sequence are counted: none that
-// still computes a prompt.
-Result<Decoded> decode_once(Engine& engine, int64_t batch, int64_t context) {
-  for (int64_t i = 0; i < batch; ++i) ASSAY_TRY(ask_tokens(engine, context, kDecodeTokens));
-  Decoded decoded;
+// Seconds of each measured step after `batch` prompts. Only steps that give one token to every sequence count: none
+// that still computes a prompt.
+Result<std::vector<double>> decode_once(Engine& engine, int64_t batch, int64_t context, const DecodeSteps& steps) {
+  // The first sequence decodes while the last one's prompt is computed.
+  const auto behind = static_cast<int>(batch * context / 8192);
+  for (int64_t i = 0; i < batch; ++i)
+    ASSAY_TRY(ask_tokens(engine, context, 1 + behind + steps.warm_up + steps.measured));
+  std::vector<double> seconds;
+  int warm_up = steps.warm_up;
   while (engine.num_pending() > 0) {
     const EngineStats before = engine.stats();
     const auto begin = Clock::now();
@@ -178,26 +182,31 @@ Result<Decoded> decode_once(Engine& engine, int64_t batch, int64_t context) {
     const EngineStats after = engine.stats();
     ASSAY_TRY(take_answers(engine));
     const int64_t generated = after.tokens_generated - before.tokens_generated;
-    if (generated != batch || after.tokens_computed - before.tokens_computed != batch) continue;
-    decoded.seconds += elapsed.count();
-    decoded.tokens += generated;
+    if (generated != batch || after.tokens_computed - before.tokens_computed != batch || warm_up-- > 0) continue;
+    seconds.push_back(elapsed.count());
   }
-  return decoded;
+  return seconds;
 }
 
-void decode(benchmark::State& state, const Subject& subject, int64_t batch, int64_t context) {
+void decode(benchmark::State& state, const Subject& subject, int64_t batch, int64_t context, const DecodeSteps& steps) {
   const auto engine = engine_of(subject);
   if (!engine.ok()) return state.SkipWithError(engine.status().message().c_str());
-  int64_t tokens = 0;
+  std::vector<double> all;
   for (auto _ : state) {
-    const auto decoded = decode_once(**engine, batch, context);
-    if (!decoded.ok()) return state.SkipWithError(decoded.status().message().c_str());
-    if (decoded->tokens == 0)
+    const auto seconds = decode_once(**engine, batch, context, steps);
+    if (!seconds.ok()) return state.SkipWithError(seconds.status().message().c_str());
+    if (seconds->empty())
       return state.SkipWithError("decode: no step held one token of every sequence: the KV cache is too small");
-    state.SetIterationTime(decoded->seconds);
-    tokens += decoded->tokens;
+    state.SetIterationTime(std::accumulate(seconds->begin(), seconds->end(), 0.0));
+    all.insert(all.end(), seconds->begin(), seconds->end());
   }
-  state.counters["tokens_per_s"] = Counter(static_cast<double>(tokens), Counter::kIsRate);
+  state.counters["tokens_per_s"] =
+      Counter(static_cast<double>(batch) * static_cast<double>(all.size()), Counter::kIsRate);
+  std::sort(all.begin(), all.end());
+  state.counters["steps"] = static_cast<double>(all.size());
+  state.counters["step_ms_least"] = 1e3 * all.front();
+  state.counters["step_ms_median"] = 1e3 * all[all.size() / 2];
+  state.counters["step_ms_most"] = 1e3 * all.back();
 }
 
 // From nothing to the first token. The checkpoint's pages are in the system's cache after the first time.
@@ -262,10 +271,11 @@ struct Shapes {
   std::vector<std::pair<int64_t, int64_t>> decode;   // batch, context
   int mmlu_subjects = 1;
   int64_t served = 0;  // requests of 500 tokens in and 500 out, all at once
+  DecodeSteps decode_steps;
 };
-const Shapes kCpuShapes = {{{1, 512}, {1, 1024}}, {{1, 16}, {1, 512}, {16, 16}, {16, 512}}, 1, 0};
+const Shapes kCpuShapes = {{{1, 512}, {1, 1024}}, {{1, 16}, {1, 512}, {16, 16}, {16, 512}}, 1, 0, {}};
 const Shapes kGpuShapes = {
-    {{1, 1024}, {8, 1024}, {64, 1024}}, {{1, 1024}, {16, 1024}, {64, 1024}, {256, 1024}}, kMmluSubjects, 300};
+    {{1, 1024}, {8, 1024}, {64, 1024}}, {{1, 1024}, {16, 1024}, {64, 1024}, {256, 1024}}, kMmluSubjects, 300, {16, 96}};
 
 // As the row ends: clocks drop within a second of idling, memory stays until the engine is closed.
 void observe_gpu(benchmark::State& state) {
@@ -295,7 +305,7 @@ void add_benchmarks(const Subject& subject, const Shapes& shapes) {
   for (const auto& [batch, context] : shapes.decode) {
     add(fmt::format("decode_batch{}_context{}", batch, context), [=, batch = batch,
                                                                   context = context](benchmark::State& state) {
-      decode(state, subject, batch, context);
+      decode(state, subject, batch, context, shapes.decode_steps);
     })->UseManualTime();
   }
   if (shapes.served > 0) {

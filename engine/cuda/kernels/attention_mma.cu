@@ -14,20 +14,26 @@ inline constexpr int kRowStride = kHeadDim + 8;
 template <int kHeadDim>
 inline constexpr int kTileSize = kGroupKeys* kRowStride<kHeadDim>;
 
-// The state of 16 query rows of a warp. A thread holds two of them, g and g + 8, at the columns of multiply_add.
-template <int kHeadDim>
+// Scores that warps exchange; rows lie so far apart that eight of them fall into different banks.
+constexpr int kScoreStride = kGroupKeys + 8;
+
+// The state of 16 query rows. A thread holds two of them, g and g + 8, at the columns of multiply_add. kSharers warps
+// share the rows: each scores some of a group's keys, all of them soften all scores, and each sums some of the head's
+// columns. No sum is split by that, so a row's bits do not show it.
+template <int kHeadDim, int kSharers>
 struct Rows {
+  static constexpr int kColumns = kHeadDim / kSharers;  // that this warp sums
   uint32_t query[kHeadDim / 16][4];
   int position[2];  // -1: no such row
   int first_seen[2];
-  float sums[kHeadDim / 8][4];  // of the split at hand
+  float sums[kColumns / 8][4];  // of the split at hand
   float max[2], weight[2];
-  float total[kHeadDim / 8][4];
+  float total[kColumns / 8][4];
   float total_max[2], total_weight[2];
 
   __device__ __forceinline__ void begin_split() {
 #pragma unroll
-    for (int i = 0; i < kHeadDim / 8; ++i) {
+    for (int i = 0; i < kColumns / 8; ++i) {
 #pragma unroll
       for (int c = 0; c < 4; ++c) sums[i][c] = 0;
     }
@@ -38,7 +44,7 @@ struct Rows {
   __device__ __forceinline__ void begin() {
     begin_split();
 #pragma unroll
-    for (int i = 0; i < kHeadDim / 8; ++i) {
+    for (int i = 0; i < kColumns / 8; ++i) {
 #pragma unroll
       for (int c = 0; c < 4; ++c) total[i][c] = 0;
     }
@@ -46,22 +52,50 @@ struct Rows {
     total_weight[0] = total_weight[1] = 0;
   }
 
-  // scores = query x keys, [16, 64]
-  __device__ __forceinline__ void score(const bf16* keys, int lane, float (&scores)[kKeyTiles][4]) const {
+  // scores = query x keys, for kPairs x 16 keys from first_key
+  template <int kPairs>
+  __device__ __forceinline__ void multiply_keys(const bf16* keys, int first_key, int lane,
+                                                float (&scores)[2 * kPairs][4]) const {
 #pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
+    for (int n = 0; n < 2 * kPairs; ++n) {
 #pragma unroll
       for (int c = 0; c < 4; ++c) scores[n][c] = 0;
     }
-    const bf16* row = keys + (lane / 16 * 8 + lane % 8) * kRowStride<kHeadDim> + lane / 8 % 2 * 8;
+    const bf16* row = keys + (first_key + lane / 16 * 8 + lane % 8) * kRowStride<kHeadDim> + lane / 8 % 2 * 8;
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
 #pragma unroll
-      for (int pair = 0; pair < kKeyTiles / 2; ++pair) {
+      for (int pair = 0; pair < kPairs; ++pair) {
         uint32_t b[4];
         load_matrices(b, row + pair * 16 * kRowStride<kHeadDim> + k * 16);
         multiply_add(scores[2 * pair], query[k], b[0], b[1]);
         multiply_add(scores[2 * pair + 1], query[k], b[2], b[3]);
+      }
+    }
+  }
+
+  // scores = query x keys, [16, 64]; what sharers scored comes through `exchanged`, [16, kScoreStride].
+  __device__ __forceinline__ void score(const bf16* keys, int share, int lane, float* exchanged,
+                                        float (&scores)[kKeyTiles][4]) const {
+    if constexpr (kSharers == 1) {
+      multiply_keys<kKeyTiles / 2>(keys, 0, lane, scores);
+    } else {
+      constexpr int kOwn = kKeyTiles / kSharers;
+      float own[kOwn][4];
+      multiply_keys<kOwn / 2>(keys, share * kOwn * 8, lane, own);
+      float* at = exchanged + lane / 4 * kScoreStride + lane % 4 * 2;
+#pragma unroll
+      for (int n = 0; n < kOwn; ++n) {
+        float* to = at + (share * kOwn + n) * 8;
+        *reinterpret_cast<float2*>(to) = make_float2(own[n][0], own[n][1]);
+        *reinterpret_cast<float2*>(to + 8 * kScoreStride) = make_float2(own[n][2], own[n][3]);
+      }
+      __syncthreads();
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n) {
+        const float2 low = *reinterpret_cast<const float2*>(at + n * 8);
+        const float2 high = *reinterpret_cast<const float2*>(at + n * 8 + 8 * kScoreStride);
+        scores[n][0] = low.x, scores[n][1] = low.y, scores[n][2] = high.x, scores[n][3] = high.y;
       }
     }
   }
@@ -100,7 +134,7 @@ struct Rows {
       }
       weight[h] = __fmaf_rn(weight[h], rescale, added);
 #pragma unroll
-      for (int i = 0; i < kHeadDim / 8; ++i) {
+      for (int i = 0; i < kColumns / 8; ++i) {
         sums[i][2 * h] = __fmul_rn(sums[i][2 * h], rescale);
         sums[i][2 * h + 1] = __fmul_rn(sums[i][2 * h + 1], rescale);
       }
@@ -108,7 +142,7 @@ struct Rows {
     }
   }
 
-  // sums += weights x values
+  // sums += weights x values, whose columns this warp sums begin at `values`
   __device__ __forceinline__ void add_values(const bf16* values, int lane, const float (&weights)[kKeyTiles][4]) {
     const bf16* row = values + (lane / 8 % 2 * 8 + lane % 8) * kRowStride<kHeadDim> + lane / 16 * 8;
 #pragma unroll
@@ -118,7 +152,7 @@ struct Rows {
                              pack_bf16(weights[2 * k + 1][0], weights[2 * k + 1][1]),
                              pack_bf16(weights[2 * k + 1][2], weights[2 * k + 1][3])};
 #pragma unroll
-      for (int d = 0; d < kHeadDim / 16; ++d) {
+      for (int d = 0; d < kColumns / 16; ++d) {
         uint32_t b[4];
         load_matrices_transposed(b, row + k * 16 * kRowStride<kHeadDim> + d * 16);
         multiply_add(sums[2 * d], a, b[0], b[1]);
@@ -143,7 +177,7 @@ struct Rows {
       total_max[h] = merge.max;
       total_weight[h] = merged(merge, total_weight[h], weight[h]);
 #pragma unroll
-      for (int i = 0; i < kHeadDim / 8; ++i) {
+      for (int i = 0; i < kColumns / 8; ++i) {
         total[i][2 * h] = merged(merge, total[i][2 * h], sums[i][2 * h]);
         total[i][2 * h + 1] = merged(merge, total[i][2 * h + 1], sums[i][2 * h + 1]);
       }
@@ -151,18 +185,25 @@ struct Rows {
   }
 };
 
-// An item and a KV head a block; a warp takes 16 of its rows (tokens times heads of the group). Keys and values come in
-// groups of 64, the next group on its way while one is worked on.
-template <int kHeadDim, int kWarps>
-__global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
-  extern __shared__ __align__(16) bf16 tiles[];  // [2 stages, keys and values, 64, kRowStride]
-  constexpr int kPieces = kHeadDim / 8;
-  begin_kernel();
+// An item and a KV head a block. Either each warp takes 16 of its rows (tokens times heads of the group), or all of
+// them share the only 16. Keys and values come in groups of 64, the next group on its way while one is worked on.
+template <int kHeadDim, int kSharers>
+struct Attend {
+  using State = Rows<kHeadDim, kSharers>;
+  static constexpr int kWarps = 4, kThreads = kWarps * 32, kPieces = kHeadDim / 8;
+  static constexpr int kTileBytes = 4 * kTileSize<kHeadDim> * static_cast<int>(sizeof(bf16));  // 2 stages, keys, values
+  static constexpr int kSharedBytes = kTileBytes + (kSharers > 1 ? 16 * kScoreStride * 4 : 0);
+};
+
+template <int kHeadDim, int kSharers>
+__global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads) attend_mma(AttentionWork work) {
+  using A = Attend<kHeadDim, kSharers>;
+  extern __shared__ __align__(16) bf16 tiles[];  // [2 stages, keys and values, 64, kRowStride], then exchanged scores
   const AttentionItem item = work.items[blockIdx.x];
-  if (item.num_tokens == 0) return;
   const int kv_head = static_cast<int>(blockIdx.y), num_kv_heads = work.cache.num_kv_heads;
   const int heads = work.num_heads / num_kv_heads;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int share = kSharers == 1 ? 0 : warp, first_column = share * A::State::kColumns;
   const int last_position = item.first_position + item.num_tokens - 1;
   const int32_t* table = work.block_tables + item.table_offset;
   const bf16* cache = static_cast<const bf16*>(work.cache.data);
@@ -170,8 +211,10 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
   const auto load_group = [&](int group, int stage) {
     bf16* keys = tiles + stage * 2 * kTileSize<kHeadDim>;
     bf16* values = keys + kTileSize<kHeadDim>;
-    for (int i = static_cast<int>(threadIdx.x); i < kGroupKeys * kPieces; i += kWarps * 32) {
-      const int key = i / kPieces, piece = i % kPieces * 8, position = group * kGroupKeys + key;
+#pragma unroll
+    for (int turn = 0; turn < kGroupKeys * A::kPieces / A::kThreads; ++turn) {
+      const int i = turn * A::kThreads + static_cast<int>(threadIdx.x);
+      const int key = i / A::kPieces, piece = i % A::kPieces * 8, position = group * kGroupKeys + key;
       const bool inside = position <= last_position;
       const int64_t block = inside ? table[position / kKvBlockTokens] : 0;
       const bf16* from =
@@ -183,11 +226,21 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
     commit_copies();
   };
 
-  Rows<kHeadDim> rows;
+  const int first_seen = work.window > 0 ? max(0, item.first_position - work.window + 1) : 0;
+  const int first_group = max(item.first_split * kGroupsPerSplit, first_seen / kGroupKeys);
+  const int end_group = min(item.end_split * kGroupsPerSplit, last_position / kGroupKeys + 1);
+  // The kernel before stores the batch's own keys; what came before that kernel has finished, older keys too.
+  const bool early = item.num_tokens > 0 && (first_group + 1) * kGroupKeys <= item.first_position;
+  if (early) load_group(first_group, 0);
+  begin_kernel();
+  if (item.num_tokens == 0) return;
+  if (!early) load_group(first_group, 0);
+
+  typename A::State rows;
   int token[2], head[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int row = warp * 16 + lane / 4 + 8 * h;
+    const int row = (kSharers == 1 ? warp * 16 : 0) + lane / 4 + 8 * h;
     const bool exists = row < item.num_tokens * heads;
     token[h] = row / heads;
     head[h] = kv_head * heads + row % heads;
@@ -204,10 +257,7 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
   rows.begin();
 
   const float scale = work.scale * kLog2E;
-  const int first_seen = work.window > 0 ? max(0, item.first_position - work.window + 1) : 0;
-  const int first_group = max(item.first_split * kGroupsPerSplit, first_seen / kGroupKeys);
-  const int end_group = min(item.end_split * kGroupsPerSplit, last_position / kGroupKeys + 1);
-  load_group(first_group, 0);
+  auto* exchanged = reinterpret_cast<float*>(tiles + 4 * kTileSize<kHeadDim>);
   for (int group = first_group; group < end_group; ++group) {
     const int stage = (group - first_group) % 2;
     if (group + 1 < end_group) {
@@ -219,11 +269,11 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
     __syncthreads();
     const bf16* keys = tiles + stage * 2 * kTileSize<kHeadDim>;
     float scores[kKeyTiles][4];
-    rows.score(keys, lane, scores);
+    rows.score(keys, share, lane, exchanged, scores);
     if ((group + 1) * kGroupKeys - 1 > item.first_position || work.window > 0)
       rows.hide(group * kGroupKeys, lane, scores);
     rows.soften(scale, scores);
-    rows.add_values(keys + kTileSize<kHeadDim>, lane, scores);
+    rows.add_values(keys + kTileSize<kHeadDim> + first_column, lane, scores);
     __syncthreads();
 
     if ((group + 1) % kGroupsPerSplit != 0 && group + 1 != end_group) continue;
@@ -238,11 +288,12 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
             item.first_slot + (group / kGroupsPerSplit - item.first_split) + int64_t{token[h]} * item.slot_step;
         float* to = work.partials + (slot * work.num_heads + head[h]) * (kHeadDim + 2);
 #pragma unroll
-        for (int i = 0; i < kHeadDim / 8; ++i) {
-          *reinterpret_cast<float2*>(to + i * 8 + lane % 4 * 2) =
+        for (int i = 0; i < A::State::kColumns / 8; ++i) {
+          *reinterpret_cast<float2*>(to + first_column + i * 8 + lane % 4 * 2) =
               make_float2(rows.sums[i][2 * h], rows.sums[i][2 * h + 1]);
         }
-        if (lane % 4 == 0) *reinterpret_cast<float2*>(to + kHeadDim) = make_float2(rows.max[h], rows.weight[h]);
+        if (share == 0 && lane % 4 == 0)
+          *reinterpret_cast<float2*>(to + kHeadDim) = make_float2(rows.max[h], rows.weight[h]);
       }
     }
     rows.begin_split();
@@ -253,22 +304,23 @@ __global__ void __launch_bounds__(kWarps * 32) attend_mma(AttentionWork work) {
   for (int h = 0; h < 2; ++h) {
     if (rows.position[h] < 0) continue;
     const float inverse = __fdiv_rn(1.0f, rows.total_weight[h]);
-    bf16* out =
-        static_cast<bf16*>(work.out) + (item.out_row + token[h]) * work.out_ld + head[h] * kHeadDim + lane % 4 * 2;
+    bf16* out = static_cast<bf16*>(work.out) + (item.out_row + token[h]) * work.out_ld + head[h] * kHeadDim +
+                first_column + lane % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < kHeadDim / 8; ++i) {
+    for (int i = 0; i < A::State::kColumns / 8; ++i) {
       *reinterpret_cast<uint32_t*>(out + i * 8) =
           pack_bf16(__fmul_rn(rows.total[i][2 * h], inverse), __fmul_rn(rows.total[i][2 * h + 1], inverse));
     }
   }
 }
 
-template <int kHeadDim, int kWarps>
+template <int kHeadDim, int kSharers>
 Status launch(const AttentionWork& work, const Queue& queue) {
-  constexpr int kBytes = 4 * kTileSize<kHeadDim> * static_cast<int>(sizeof(bf16));
-  ASSAY_CUDA(cudaFuncSetAttribute(attend_mma<kHeadDim, kWarps>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  using A = Attend<kHeadDim, kSharers>;
+  const auto kernel = attend_mma<kHeadDim, kSharers>;
+  ASSAY_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, A::kSharedBytes));
   const dim3 grid(static_cast<unsigned>(work.num_items), static_cast<unsigned>(work.cache.num_kv_heads));
-  ASSAY_CUDA(queue_kernel(attend_mma<kHeadDim, kWarps>, grid, kWarps * 32, kBytes, queue, work));
+  ASSAY_CUDA(queue_kernel(kernel, grid, A::kThreads, A::kSharedBytes, queue, work));
   return check_launch("attend_mma", queue.stream);
 }
 
@@ -276,8 +328,8 @@ Status launch(const AttentionWork& work, const Queue& queue) {
 
 Status attend_with_tensor_cores(const AttentionWork& work, const Queue& queue) {
   const bool narrow = work.shape == AttentionShape::narrow;
-  if (work.cache.head_dim == 64) return narrow ? launch<64, 1>(work, queue) : launch<64, 4>(work, queue);
-  return narrow ? launch<128, 1>(work, queue) : launch<128, 4>(work, queue);
+  if (work.cache.head_dim == 64) return narrow ? launch<64, 4>(work, queue) : launch<64, 1>(work, queue);
+  return narrow ? launch<128, 4>(work, queue) : launch<128, 1>(work, queue);
 }
 
 }  // namespace assay::cuda

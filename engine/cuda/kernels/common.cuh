@@ -71,13 +71,14 @@ __device__ __forceinline__ float block_sum(float value) {
 }
 
 // Waits for the kernels before this one and sees their writes, then lets the blocks of the next one start where there
-// is room. Every kernel begins so: what a kernel may read is then whatever was queued before it.
+// is room. What a kernel may read after that is whatever was queued before it; what it reads earlier must be older than
+// the kernel before it, for that one has passed this point.
 __device__ __forceinline__ void begin_kernel() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-// Queues a kernel that calls begin_kernel() first.
+// Queues a kernel that calls begin_kernel().
 template <class... Parameters, class... Arguments>
 cudaError_t queue_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes, const Queue& queue,
                          Arguments... arguments) {

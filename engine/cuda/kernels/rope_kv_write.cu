@@ -26,7 +26,8 @@ __device__ __forceinline__ RotaryPiece<T> turned(const T* head, int half, int j,
   return out;
 }
 
-// A row a block. A piece is eight pairs of one head.
+// A row shared by gridDim.y blocks, a thread a piece: eight pairs of one head, queries first, then keys with their
+// values.
 template <class T>
 __global__ void turn_and_store(RopeKvWrite work) {
   begin_kernel();
@@ -41,28 +42,29 @@ __global__ void turn_and_store(RopeKvWrite work) {
   const int begin = work.first_write[row], end = work.first_write[row + 1];
   T* cache = static_cast<T*>(work.cache.data);
 
-  for (int i = threadIdx.x; i < work.num_heads * pieces; i += kThreads) {
-    T* head = queries + static_cast<int64_t>(i / pieces) * head_dim;
-    const int j = i % pieces * 8;
-    const RotaryPiece<T> piece = turned(head, half, j, cos, sin);
-    store_eight(head + j, piece.first);
-    store_eight(head + half + j, piece.second);
+  const int piece = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
+  const int head = piece / pieces, j = piece % pieces * 8;
+  if (head < work.num_heads) {
+    T* query = queries + static_cast<int64_t>(head) * head_dim;
+    const RotaryPiece<T> out = turned(query, half, j, cos, sin);
+    store_eight(query + j, out.first);
+    store_eight(query + half + j, out.second);
+    return;
   }
-  for (int i = threadIdx.x; i < num_kv_heads * pieces; i += kThreads) {
-    const int head = i / pieces, j = i % pieces * 8;
-    const RotaryPiece<T> key = turned(keys + static_cast<int64_t>(head) * head_dim, half, j, cos, sin);
-    const T* value = values + static_cast<int64_t>(head) * head_dim;
-    const Eight<T> first = load_eight(value + j), second = load_eight(value + half + j);
-    for (int w = begin; w < end; ++w) {
-      const int slot = work.write_slots[w];
-      const int64_t block = slot / kKvBlockTokens;
-      T* key_row = cache + ((block * num_kv_heads + head) * 2 * kKvBlockTokens + slot % kKvBlockTokens) * head_dim;
-      T* value_row = key_row + static_cast<int64_t>(kKvBlockTokens) * head_dim;
-      store_eight(key_row + j, key.first);
-      store_eight(key_row + half + j, key.second);
-      store_eight(value_row + j, first);
-      store_eight(value_row + half + j, second);
-    }
+  const int kv_head = head - work.num_heads;
+  if (kv_head >= num_kv_heads) return;
+  const RotaryPiece<T> key = turned(keys + static_cast<int64_t>(kv_head) * head_dim, half, j, cos, sin);
+  const T* value = values + static_cast<int64_t>(kv_head) * head_dim;
+  const Eight<T> first = load_eight(value + j), second = load_eight(value + half + j);
+  for (int w = begin; w < end; ++w) {
+    const int slot = work.write_slots[w];
+    const int64_t block = slot / kKvBlockTokens;
+    T* key_row = cache + ((block * num_kv_heads + kv_head) * 2 * kKvBlockTokens + slot % kKvBlockTokens) * head_dim;
+    T* value_row = key_row + static_cast<int64_t>(kKvBlockTokens) * head_dim;
+    store_eight(key_row + j, key.first);
+    store_eight(key_row + half + j, key.second);
+    store_eight(value_row + j, first);
+    store_eight(value_row + half + j, second);
   }
 }
 
@@ -91,8 +93,9 @@ __global__ void copy_slots(T* first_layer, int64_t layer_stride, int num_kv_head
 
 Status rope_kv_write(Element element, const RopeKvWrite& work, const Queue& queue) {
   if (work.rows == 0) return ok_status();
-  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(turn_and_store<T>, dim3(static_cast<unsigned>(work.rows)),
-                                                     kThreads, 0, queue, work)));
+  const int pieces = (work.num_heads + work.cache.num_kv_heads) * work.cache.head_dim / 16;
+  const dim3 grid(static_cast<unsigned>(work.rows), static_cast<unsigned>((pieces + kThreads - 1) / kThreads));
+  ASSAY_FOR_ELEMENT(element, ASSAY_CUDA(queue_kernel(turn_and_store<T>, grid, kThreads, 0, queue, work)));
   return check_launch("rope_kv_write", queue.stream);
 }
 

@@ -121,6 +121,7 @@ struct StageWeights {
 
 // Tells the producer that this warp is done with a stage; 0: with none.
 __device__ inline void release(uint32_t free_barrier) {
+  __syncwarp();
   barrier_arrive_if(free_barrier, threadIdx.x % 32 == 0 && free_barrier != 0);
 }
 
@@ -252,6 +253,7 @@ __global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
   if (threadIdx.x < 128) {
     give_registers<G::kGiven>();
     if (threadIdx.x == 0) produce<G>(args, &map, ring);
+    if (threadIdx.x == 32) touch_ahead(args);
   } else {
     take_registers<G::kTaken>();
     consume<G>(args, ring);
