@@ -227,19 +227,12 @@ class Bench {
       plan.overlap = true;
       const bool whole_rows = cuda::workers_of(layer.shape).grain > 1;
       const int most = cuda::plan_max_stages(plan, layer.shape, 12);
-      const int of_two = cuda::plan_max_stages(plan, layer.shape, 12, cuda::kSharedBytesOfTwo);
-      const auto add_rings = [&] {
-        add(plan, most);
-        if (m <= 64 && of_two < most) add(plan, of_two);
-      };
-      if (!whole_rows && (m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) {
-        add_rings();
-      }
+      if (!whole_rows && (m + kernel.tile_tokens - 1) / kernel.tile_tokens <= 4) add(plan, most);
       plan.schedule = LaunchPlan::Schedule::tiles;
       if (!whole_rows && m < 64) continue;
-      add_rings();
+      add(plan, most);
       plan.batch_invariant = false;
-      if (!whole_rows) add_rings();
+      if (!whole_rows) add(plan, most);
     }
     return plans;
   }

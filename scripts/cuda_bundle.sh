@@ -9,7 +9,7 @@ from=build/cuda bundle=build/cuda/bundle
 rm -rf "$bundle"
 mkdir -p "$bundle/lib"
 for program in assay tests/cuda_test tests/cuda_plan_test tests/engine_test bench/bench_attention bench/bench_small_ops bench/bench_gemm \
-  tests/w4a16_test bench/bench_engine; do
+  tests/w4a16_test tests/w4a16_every_lane_test bench/bench_engine; do
   [ -x "$from/$program" ] || continue
   strip -o "$bundle/$(basename "$program")" "$from/$program"
 done

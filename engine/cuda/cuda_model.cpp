@@ -305,28 +305,6 @@ int64_t linear_bytes(const Parts& parts, const ModelForm& form) {
   return bytes + (shape ? std::max(raw, shape->bytes()) : raw);
 }
 
-std::vector<W4Weight*> packed_weights(CudaModel& model) {
-  std::vector<W4Weight*> packed;
-  for (CudaLayer& layer : model.layers) {
-    for (Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-      if (linear->packed) packed.push_back(&*linear->packed);
-    }
-  }
-  return packed;
-}
-
-Status assign_touches(CudaModel& model, Uploader& uploader) {
-  const std::vector<W4Weight*> packed = packed_weights(model);
-  std::vector<WeightRegion> regions;
-  for (const W4Weight* weight : packed) regions.push_back({weight->blocks.data(), weight->blocks.bytes()});
-  const TouchPlan plan = plan_touches(regions);
-  if (plan.addresses.empty()) return ok_status();
-  ASSAY_ASSIGN(model.touched, uploader.upload(plan.addresses, "addresses of pages"));
-  for (size_t i = 0; i < packed.size(); ++i)
-    packed[i]->ahead = {model.touched.as<const void*>() + plan.ranges[i].first, plan.ranges[i].count};
-  return ok_status();
-}
-
 }  // namespace
 
 int64_t model_bytes(const ModelWeights& weights, const ModelForm& form) {
@@ -405,7 +383,6 @@ Result<CudaModel> load_cuda_model(const ModelWeights& weights, const ModelForm& 
     ASSAY_ASSIGN(model.own_embedding, DeviceBuffer::allocate(elements * element_bytes(form.element), "embed_tokens"));
     ASSAY_TRY(upload_dense(weights.embed_tokens, form.element, model.own_embedding.data(), uploader));
   }
-  ASSAY_TRY(assign_touches(model, uploader));
   ASSAY_TRY(uploader.finish());
   return model;
 }

@@ -35,7 +35,6 @@ struct CudaModel {
   std::vector<CudaLayer> layers;
   DeviceBuffer final_norm;
   Linear lm_head;                        // always dense
-  DeviceBuffer touched;                  // addresses of every layer's TouchAhead, or empty
   int64_t num_int4 = 0, num_packed = 0;  // products whose weights are int4; of those, with W4A16 kernels
   int64_t num_products = 0;
 

@@ -25,8 +25,7 @@ bool owns_whole_rows(const W4Shape& shape) {
 
 constexpr int kTiles[] = {32, 64, 96, 128, 192, 256};
 constexpr int kPartRows = 128;  // of a thread block
-// Up to so many tokens the weights' bytes decide: one tile holds all tokens, streams share the weights evenly, and a
-// thread block leaves room for the next kernel's beside it.
+// Up to so many tokens the weights' bytes decide: one tile holds all tokens, and streams share the weights evenly.
 constexpr int64_t kFewTokens = 32;
 
 // What bench_gemm --sweep showed on an H100, in microseconds: a tile's column costs its tokens and about 40 more, and
@@ -138,7 +137,7 @@ LaunchPlan plan_w4a16(int64_t m, const W4Shape& shape, const PlanOptions& option
   plan.batch_invariant = options.batch_invariant;
   plan.overlap = options.overlap;
   plan.spread_reduction = options.num_sms >= workers_of(shape).count * 2;
-  plan.stages = plan_max_stages(plan, shape, 12, m <= kFewTokens ? kSharedBytesOfTwo : kMaxSharedBytes);
+  plan.stages = plan_max_stages(plan, shape, 12);
   return plan;
 }
 

@@ -58,7 +58,7 @@ int64_t plan_stage_bytes(const LaunchPlan& plan, const W4Shape& shape);
 int64_t plan_shared_bytes(const LaunchPlan& plan, const W4Shape& shape);
 // Shared memory of a thread block that has a multiprocessor to itself, and of one that shares it with the next
 // kernel's.
-inline constexpr int64_t kMaxSharedBytes = 232448 - 1024, kSharedBytesOfTwo = 115712;
+inline constexpr int64_t kMaxSharedBytes = 232448 - 1024;
 // As many stages as fit, at most `most`.
 int plan_max_stages(const LaunchPlan& plan, const W4Shape& shape, int most, int64_t most_bytes = kMaxSharedBytes);
 

@@ -89,8 +89,8 @@ Status multiply_packed(const Linear& linear, const void* x, int64_t m, const Epi
   const LaunchPlan plan = plan_w4a16(m, w.shape, plan_options(workspace.num_sms, workspace.overlap));
   const W4Epilogue how{w4_kind(epilogue.kind), epilogue.out, epilogue.ld, w.bias.as<float>()};
   std::string ran;
-  ASSAY_TRY(w4a16_matmul({w.shape, w.blocks.data(), w.ahead}, static_cast<const __nv_bfloat16*>(x), linear.k, m, how,
-                         plan, workspace.w4, stream, workspace.ran ? &ran : nullptr));
+  ASSAY_TRY(w4a16_matmul({w.shape, w.blocks.data()}, static_cast<const __nv_bfloat16*>(x), linear.k, m, how, plan,
+                         workspace.w4, stream, workspace.ran ? &ran : nullptr));
   note(workspace, ran.c_str());
   return ok_status();
 }

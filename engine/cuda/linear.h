@@ -9,7 +9,6 @@
 
 #include "engine/base/status.h"
 #include "engine/cuda/device.h"
-#include "engine/cuda/touch_ahead.h"
 #include "engine/cuda/w4_layout.h"
 
 namespace assay::cuda {
@@ -55,7 +54,6 @@ struct W4Weight {
   bool interleaved = false;  // gate and up rows take turns, as the swiglu epilogue wants; serves no other
   DeviceBuffer blocks;
   DeviceBuffer bias;  // float [n] in packed order, or empty
-  TouchAhead ahead;   // of other products' blocks
 };
 
 // One or several linear layers of the same input side by side: y = x W^T + bias.

@@ -78,7 +78,6 @@ W4Args make_args(const W4Matrix& w, const W4Epilogue& epilogue, const LaunchPlan
   args.cut_sums = cuts_sums(w.shape, plan);
   args.spread = plan.spread_reduction;
   args.overlap = plan.overlap;
-  args.ahead = w.ahead;
   return args;
 }
 

@@ -8,7 +8,6 @@
 
 #include "engine/base/status.h"
 #include "engine/cuda/launch_plan.h"
-#include "engine/cuda/touch_ahead.h"
 #include "engine/cuda/w4_layout.h"
 
 namespace assay::cuda {
@@ -17,7 +16,6 @@ namespace assay::cuda {
 struct W4Matrix {
   W4Shape shape;
   const void* blocks = nullptr;  // shape.bytes(), 128-byte aligned
-  TouchAhead ahead;
 };
 
 // What becomes of a product's float32 sums.

@@ -186,19 +186,23 @@ struct Rows {
 };
 
 // An item and a KV head a block. Either each warp takes 16 of its rows (tokens times heads of the group), or all of
-// them share the only 16. Keys and values come in groups of 64, the next group on its way while one is worked on.
+// them share the only 16. Keys and values come in groups of 64: two groups in turn where products take the time; one,
+// each half of which is replaced as soon as it is used, where copies do and many blocks on an SM hide their latency.
 template <int kHeadDim, int kSharers>
 struct Attend {
   using State = Rows<kHeadDim, kSharers>;
   static constexpr int kWarps = 4, kThreads = kWarps * 32, kPieces = kHeadDim / 8;
-  static constexpr int kTileBytes = 4 * kTileSize<kHeadDim> * static_cast<int>(sizeof(bf16));  // 2 stages, keys, values
-  static constexpr int kSharedBytes = kTileBytes + (kSharers > 1 ? 16 * kScoreStride * 4 : 0);
+  static constexpr int kStages = kSharers == 1 ? 2 : 1;
+  static constexpr int kTileElements = kStages * 2 * kTileSize<kHeadDim>;
+  static constexpr int kSharedBytes = kTileElements * 2 + (kSharers > 1 ? 16 * kScoreStride * 4 : 0);
+  static constexpr int kBlocksAnSm = kSharers == 1 ? 1 : 3;
 };
 
 template <int kHeadDim, int kSharers>
-__global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads) attend_mma(AttentionWork work) {
+__global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads, Attend<kHeadDim, kSharers>::kBlocksAnSm)
+    attend_mma(AttentionWork work) {
   using A = Attend<kHeadDim, kSharers>;
-  extern __shared__ __align__(16) bf16 tiles[];  // [2 stages, keys and values, 64, kRowStride], then exchanged scores
+  extern __shared__ __align__(16) bf16 tiles[];  // [stages, keys and values, 64, kRowStride], then exchanged scores
   const AttentionItem item = work.items[blockIdx.x];
   const int kv_head = static_cast<int>(blockIdx.y), num_kv_heads = work.cache.num_kv_heads;
   const int heads = work.num_heads / num_kv_heads;
@@ -208,33 +212,39 @@ __global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads) attend_m
   const int32_t* table = work.block_tables + item.table_offset;
   const bf16* cache = static_cast<const bf16*>(work.cache.data);
 
-  const auto load_group = [&](int group, int stage) {
-    bf16* keys = tiles + stage * 2 * kTileSize<kHeadDim>;
-    bf16* values = keys + kTileSize<kHeadDim>;
+  // Keys (or, half 1, values) of a group; one committed set of copies, empty for groups that are not there.
+  const auto load = [&](int group, int end_group, int half) {
+    bf16* to = tiles + ((group % A::kStages) * 2 + half) * kTileSize<kHeadDim>;
+    if (group < end_group) {
 #pragma unroll
-    for (int turn = 0; turn < kGroupKeys * A::kPieces / A::kThreads; ++turn) {
-      const int i = turn * A::kThreads + static_cast<int>(threadIdx.x);
-      const int key = i / A::kPieces, piece = i % A::kPieces * 8, position = group * kGroupKeys + key;
-      const bool inside = position <= last_position;
-      const int64_t block = inside ? table[position / kKvBlockTokens] : 0;
-      const bf16* from =
-          cache + ((block * num_kv_heads + kv_head) * 2 * kKvBlockTokens + position % kKvBlockTokens) * kHeadDim +
-          piece;
-      copy_async_16(keys + key * kRowStride<kHeadDim> + piece, from, inside);
-      copy_async_16(values + key * kRowStride<kHeadDim> + piece, from + kKvBlockTokens * kHeadDim, inside);
+      for (int turn = 0; turn < kGroupKeys * A::kPieces / A::kThreads; ++turn) {
+        const int i = turn * A::kThreads + static_cast<int>(threadIdx.x);
+        const int key = i / A::kPieces, piece = i % A::kPieces * 8, position = group * kGroupKeys + key;
+        const bool inside = position <= last_position;
+        const int64_t block = inside ? table[position / kKvBlockTokens] : 0;
+        copy_async_16(to + key * kRowStride<kHeadDim> + piece,
+                      cache +
+                          (((block * num_kv_heads + kv_head) * 2 + half) * kKvBlockTokens + position % kKvBlockTokens) *
+                              kHeadDim +
+                          piece,
+                      inside);
+      }
     }
     commit_copies();
+  };
+  const auto load_group = [&](int group, int end_group) {
+    load(group, end_group, 0);
+    load(group, end_group, 1);
   };
 
   const int first_seen = work.window > 0 ? max(0, item.first_position - work.window + 1) : 0;
   const int first_group = max(item.first_split * kGroupsPerSplit, first_seen / kGroupKeys);
   const int end_group = min(item.end_split * kGroupsPerSplit, last_position / kGroupKeys + 1);
-  // The kernel before stores the batch's own keys; what came before that kernel has finished, older keys too.
-  const bool early = item.num_tokens > 0 && (first_group + 1) * kGroupKeys <= item.first_position;
-  if (early) load_group(first_group, 0);
+  const bool early = item.num_tokens > 0 && (first_group + 1) * kGroupKeys <= item.first_position;  // older keys only
+  if (early) load_group(first_group, end_group);
   begin_kernel();
   if (item.num_tokens == 0) return;
-  if (!early) load_group(first_group, 0);
+  if (!early) load_group(first_group, end_group);
 
   typename A::State rows;
   int token[2], head[2];
@@ -257,24 +267,29 @@ __global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads) attend_m
   rows.begin();
 
   const float scale = work.scale * kLog2E;
-  auto* exchanged = reinterpret_cast<float*>(tiles + 4 * kTileSize<kHeadDim>);
+  auto* exchanged = reinterpret_cast<float*>(tiles + A::kTileElements);
   for (int group = first_group; group < end_group; ++group) {
-    const int stage = (group - first_group) % 2;
-    if (group + 1 < end_group) {
-      load_group(group + 1, 1 - stage);
-      wait_copies<1>();
+    const bf16* keys = tiles + group % A::kStages * 2 * kTileSize<kHeadDim>;
+    float scores[kKeyTiles][4];
+    if constexpr (A::kStages == 2) {
+      load_group(group + 1, end_group);
+      wait_copies<2>();
     } else {
-      wait_copies<0>();
+      wait_copies<1>();
     }
     __syncthreads();
-    const bf16* keys = tiles + stage * 2 * kTileSize<kHeadDim>;
-    float scores[kKeyTiles][4];
-    rows.score(keys, share, lane, exchanged, scores);
+    rows.score(keys, share, lane, exchanged, scores);  // sharers pass a barrier in here: nobody needs the keys after it
+    if constexpr (A::kStages == 1) load(group + 1, end_group, 0);
     if ((group + 1) * kGroupKeys - 1 > item.first_position || work.window > 0)
       rows.hide(group * kGroupKeys, lane, scores);
     rows.soften(scale, scores);
+    if constexpr (A::kStages == 1) {
+      wait_copies<1>();
+      __syncthreads();
+    }
     rows.add_values(keys + kTileSize<kHeadDim> + first_column, lane, scores);
     __syncthreads();
+    if constexpr (A::kStages == 1) load(group + 1, end_group, 1);
 
     if ((group + 1) % kGroupsPerSplit != 0 && group + 1 != end_group) continue;
     rows.close_split();

@@ -70,12 +70,12 @@ __device__ __forceinline__ float block_sum(float value) {
   return total;
 }
 
-// Waits for the kernels before this one and sees their writes, then lets the blocks of the next one start where there
-// is room. What a kernel may read after that is whatever was queued before it; what it reads earlier must be older than
-// the kernel before it, for that one has passed this point.
+// Lets the blocks of the next kernel start where there is room, then waits for the kernels before this one and sees
+// their writes. What a kernel reads before it calls this must be what no kernel of an overlapped run writes: weights,
+// uploads, keys of earlier steps.
 __device__ __forceinline__ void begin_kernel() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
 // Queues a kernel that calls begin_kernel().

@@ -15,10 +15,9 @@ struct Gemm {
   static constexpr bool kZeros = kZeros_;
   static constexpr int kWarpgroups = 2, kParts = 4 / kWarpgroups;
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
-  // Few tokens need few registers: the next kernel's thread blocks move in beside and fetch their first weights.
-  static constexpr int kBlocksAnSm = kTokens <= 64 ? 2 : 1;
-  // Registers of a thread after the producers have handed most of theirs over.
-  static constexpr int kGiven = kBlocksAnSm == 2 ? 32 : 40, kTaken = kBlocksAnSm == 2 ? 104 : 232;
+  // Registers of a thread after the producers have handed most of theirs over. One thread block an SM: where two fit,
+  // some SMs get two of the same launch and others none.
+  static constexpr int kGiven = 40, kTaken = 232;
 
   static constexpr int kActivationBytes = kHalves * kTokens * 128;
   static constexpr int kPartCodeBytes = kWarpgroups * kTileCodeBytes;  // of one half
@@ -119,10 +118,17 @@ struct StageWeights {
   }
 };
 
+#ifdef ASSAY_EVERY_LANE_ARRIVES
+// For racecheck, which follows threads one by one and cannot see that a lane speaks for its warp.
+constexpr int kLanesThatArrive = 32;
+#else
+constexpr int kLanesThatArrive = 1;
+#endif
+
 // Tells the producer that this warp is done with a stage; 0: with none.
 __device__ inline void release(uint32_t free_barrier) {
   __syncwarp();
-  barrier_arrive_if(free_barrier, threadIdx.x % 32 == 0 && free_barrier != 0);
+  barrier_arrive_if(free_barrier, threadIdx.x % 32 < kLanesThatArrive && free_barrier != 0);
 }
 
 // Products of one stage, queued behind those under way. Four steps of 16 columns are under way at most: a step's
@@ -233,7 +239,7 @@ __device__ void consume(const W4Args& args, Ring ring) {
 }
 
 template <class G>
-__global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
+__global__ void __launch_bounds__(G::kThreads, 1)
     w4a16_gemm(const __grid_constant__ W4Args args, const __grid_constant__ CUtensorMap map, int stages) {
   extern __shared__ uint8_t raw[];
   const uint32_t base = (shared_address(raw) + 1023) / 1024 * 1024;
@@ -244,7 +250,7 @@ __global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
     prefetch_map(&map);
     for (Ring r = ring; r.phase == 0; r.advance()) {
       barrier_init(r.full(), 1);
-      barrier_init(r.free(), G::kWarpgroups * 4);
+      barrier_init(r.free(), G::kWarpgroups * 4 * kLanesThatArrive);
     }
     fence_barrier_init();
   }
@@ -253,7 +259,6 @@ __global__ void __launch_bounds__(G::kThreads, G::kBlocksAnSm)
   if (threadIdx.x < 128) {
     give_registers<G::kGiven>();
     if (threadIdx.x == 0) produce<G>(args, &map, ring);
-    if (threadIdx.x == 32) touch_ahead(args);
   } else {
     take_registers<G::kTaken>();
     consume<G>(args, ring);

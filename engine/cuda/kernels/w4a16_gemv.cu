@@ -97,7 +97,6 @@ __global__ void __launch_bounds__(kThreads, 1) w4a16_gemv(const __grid_constant_
   const TileSums<V::kTokens> tile{args, static_cast<int>(threadIdx.x) / 128, static_cast<int>(threadIdx.x) % 128,
                                   1 + static_cast<int>(threadIdx.x) / 128};
   let_next_kernel_start();
-  if (threadIdx.x == 0) touch_ahead(args);
   wait_for_prior_kernels();
 
   StageWalk<V> fetch(args), use(args);

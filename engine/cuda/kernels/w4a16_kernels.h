@@ -27,7 +27,6 @@ struct W4Args {
   bool cut_sums = false;  // tiles: sum where stream would have cut
   bool spread = true;
   bool overlap = false;
-  TouchAhead ahead;
 };
 
 struct WgmmaKernel {

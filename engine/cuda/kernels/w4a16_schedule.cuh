@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "engine/cuda/kernels/pipeline.cuh"
 #include "engine/cuda/kernels/w4a16_kernels.h"
 
 // Which part of a W4A16 product a thread block computes.
@@ -63,10 +62,5 @@ struct JobWalk {
 
 // The first block after `block` that another worker of the stream schedule begins with.
 __device__ inline int next_cut(const W4Workers& workers, int block) { return workers.begin(workers.of(block) + 1); }
-
-// One thread a thread block.
-__device__ inline void touch_ahead(const W4Args& args) {
-  for (int i = blockIdx.x; i < args.ahead.count; i += gridDim.x) prefetch_line(args.ahead.addresses[i]);
-}
 
 }  // namespace assay::cuda

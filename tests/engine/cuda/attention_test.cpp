@@ -177,6 +177,19 @@ TEST_CASE("attention is softmax(q k / sqrt(d)) v over the keys in sight, whateve
   }
 }
 
+TEST_CASE("attention of few rows, as short as sanitizers need it") {
+  ASSAY_NEEDS_DEVICE();
+  for (const Setting& shape :
+       {Setting{.head_dim = 64, .heads = 6, .kv_heads = 2, .first_position = 70, .num_tokens = 1},
+        Setting{.head_dim = 128, .heads = 8, .kv_heads = 2, .first_position = 300, .num_tokens = 3},
+        Setting{.head_dim = 128, .heads = 4, .kv_heads = 4, .first_position = 30, .num_tokens = 90}}) {
+    Stage stage(Element::bf16, shape);
+    const auto want = stage.reference();
+    for (const int32_t pieces : {1, 1 << 20})
+      CHECK(distance(stage.attend({{0, shape.num_tokens}}, true, pieces), want).relative < 6e-3);
+  }
+}
+
 TEST_CASE("a query's attention has the same bits in a prompt, alone, with split keys and without") {
   ASSAY_NEEDS_DEVICE();
   for (const Element element : kElements) {
