@@ -12,4 +12,6 @@ for test in code_verdicts_test code_oracle_test evals_scoring_test tasks_test ta
   echo "== $test ($(($(date +%s) - begin)) s)"
   grep -E 'MESSAGE:|ERROR:|test cases:|assertions:' <<<"$text" | sed -E 's/^[^ ]*: (MESSAGE|ERROR): */  /; s/^\[doctest\] */  /' || true
 done
+echo "== greedy completions of Qwen2.5-Coder"
+scripts/code_greedy.sh | sed 's/^/  /' || status=1
 exit $status

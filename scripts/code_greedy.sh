@@ -17,35 +17,29 @@ samples=$(python3 -c 'import json, sys; print(json.dumps({"humaneval_plus": [jso
 tokens=$(python3 -c 'import json, sys; print(json.loads(open(sys.argv[1]).readline())["max_new_tokens"])' "$records")
 "$assay" run --backend "${BACKEND:-cpu}" --dtype float32 --model "$model" --tasks humaneval_plus --apply-chat-template --samples "$samples" \
   --gen-kwargs "temperature=0,max_gen_toks=$tokens" --db "$out/run.db" --json >"$out/summary.json" 2>"$out/stderr.log" || { tail -3 "$out/stderr.log" >&2; exit 1; }
-python3 - "$records" "$out/run.db" <<'P'
-import json, sqlite3, sys
-db = sqlite3.connect(sys.argv[2])
+"$assay" export 1 --db "$out/run.db" --format lm-eval --output-path "$out" >/dev/null
+python3 - "$records" "$out" <<'P'
+import glob, json, sys
 ours = {}
-for doc, item, text, prompt in db.execute(
-        "select i.doc_id, i.id, c.text, t.bytes from items i join completions c on c.item_id = i.id and c.sample_index = 0 "
-        "join requests r on r.item_id = i.id and r.request_index = 0 join texts t on t.id = r.context_id"):
-    scores = {}
-    for metric, value in db.execute("select metric, value from scores where doc_id = ?", (doc,)):
-        scores[metric] = value
-    ours[doc] = (text, prompt.decode() if isinstance(prompt, bytes) else prompt, scores)
+for line in open(glob.glob(sys.argv[2] + "/*/samples_humaneval_plus_*.jsonl")[0]):
+    row = json.loads(line)
+    answer = ours.setdefault(row["doc_id"], {"prompt": row["arguments"]["gen_args_0"]["arg_0"], "text": row["resps"][0][0]})
+    answer[row["filter"]] = row["pass@1"]
 wrong = same = branched = 0
 for line in open(sys.argv[1]):
     want = json.loads(line)
-    text, prompt, scores = ours[want["index"]]
-    problems = []
-    if prompt != want["prompt"]:
-        problems.append("prompt differs")
-    equal = text == want["completion"]
+    got = ours[want["index"]]
+    problems = [] if got["prompt"] == want["prompt"] else ["prompt differs"]
+    equal = got["text"] == want["completion"]
     if not equal:
-        common = next((i for i, (a, b) in enumerate(zip(text, want["completion"])) if a != b), min(len(text), len(want["completion"])))
+        at = next((i for i, (a, b) in enumerate(zip(got["text"], want["completion"])) if a != b), min(len(got["text"]), len(want["completion"])))
         gap = want["greedy_check"]["min_gap"]
-        if gap < 0.02:
-            branched += 1
-        else:
-            problems.append(f"completion branches at character {common}, where the least gap of logits recorded is {gap}")
-    for metric, verdict in (("pass@1,base", want["base"]), ("pass@1,plus", "pass" if want["score_plus"] else "fail")):
-        if equal and scores.get(metric) != float(verdict == "pass"):
-            problems.append(f"{metric} is {scores.get(metric)}, recorded {verdict}")
+        branched += gap < 0.02
+        if gap >= 0.02:
+            problems.append(f"branches at character {at}, and no two recorded logits are nearer than {gap}")
+    for side, verdict in (("base", want["base"]), ("plus", "pass" if want["score_plus"] else "fail")):
+        if equal and got[side] != float(verdict == "pass"):
+            problems.append(f"{side} is {got[side]}, recorded {verdict}")
     same += equal
     wrong += bool(problems)
     print(f"{'FAIL' if problems else 'ok  '} {want['task_id']}: {'equal' if equal else 'branched'}, base {want['base']}, plus {want['plus']}"
