@@ -2,7 +2,6 @@
 
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/kernels/common.cuh"
-#include "engine/cuda/kernels/ptx.cuh"
 
 // What the attention kernels share: how a split of keys joins a row's total. Every kernel does these operations in this
 // order, so it does not show which one did them.
@@ -10,6 +9,13 @@ namespace assay::cuda {
 
 inline constexpr float kLog2E = 1.4426950408889634f;
 inline constexpr int kGroupsPerSplit = kSplitKeys / kGroupKeys;
+
+// 2 to the power x; exact for 0 and minus infinity.
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+}
 
 // How a split's sums and a row's total are weighted. Scores are powers of two.
 struct Merge {

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(Attend<kHeadDim, kSharers>::kThreads, Attend<k
         const int key = i / A::kPieces, piece = i % A::kPieces * 8, position = group * kGroupKeys + key;
         const bool inside = position <= last_position;
         const int64_t block = inside ? table[position / kKvBlockTokens] : 0;
-        copy_async_16(to + key * kRowStride<kHeadDim> + piece,
+        copy_16_async(shared_address(to + key * kRowStride<kHeadDim> + piece),
                       cache +
                           (((block * num_kv_heads + kv_head) * 2 + half) * kKvBlockTokens + position % kKvBlockTokens) *
                               kHeadDim +

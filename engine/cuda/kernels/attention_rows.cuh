@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/cuda/kernels/attention.cuh"
+#include "engine/cuda/kernels/mma.cuh"
 
 // Softmax attention of 16 query rows on the tensor cores, a group of 64 keys at a time. The kernel brings keys and
 // values.
@@ -14,6 +15,13 @@ template <int kHeadDim>
 inline constexpr int kRowStride = kHeadDim + 8;
 template <int kHeadDim>
 inline constexpr int kTileSize = kGroupKeys* kRowStride<kHeadDim>;
+
+__device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
+  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+  uint32_t bits;
+  memcpy(&bits, &both, sizeof bits);
+  return bits;
+}
 
 // Scores that warps exchange; rows lie so far apart that eight of them fall into different banks.
 inline constexpr int kScoreStride = kGroupKeys + 8;
@@ -68,7 +76,7 @@ struct Rows {
 #pragma unroll
       for (int pair = 0; pair < kPairs; ++pair) {
         uint32_t b[4];
-        load_matrices(b, row + pair * 16 * kRowStride<kHeadDim> + k * 16);
+        load_matrices(b, shared_address(row + pair * 16 * kRowStride<kHeadDim> + k * 16));
         multiply_add(scores[2 * pair], query[k], b[0], b[1]);
         multiply_add(scores[2 * pair + 1], query[k], b[2], b[3]);
       }
@@ -155,7 +163,7 @@ struct Rows {
 #pragma unroll
       for (int d = 0; d < kColumns / 16; ++d) {
         uint32_t b[4];
-        load_matrices_transposed(b, row + k * 16 * kRowStride<kHeadDim> + d * 16);
+        load_matrices_transposed(b, shared_address(row + k * 16 * kRowStride<kHeadDim> + d * 16));
         multiply_add(sums[2 * d], a, b[0], b[1]);
         multiply_add(sums[2 * d + 1], a, b[2], b[3]);
       }

@@ -1,6 +1,6 @@
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/kernels/common.cuh"
-#include "engine/cuda/kernels/ptx.cuh"
+#include "engine/cuda/kernels/mma.cuh"
 
 // Products x W^T without a library. Every sum runs over k in ascending order from zero, so a row's bits depend neither
 // on m nor on the tile it falls into; k beyond the end adds exact zeros.
@@ -35,7 +35,7 @@ __device__ __forceinline__ void load_tile(const bf16* from, int64_t rows, int64_
     const int row = piece / (kTileK / 8), column = piece % (kTileK / 8) * 8;
     const bool inside = first_row + row < rows && first_k + column < k;
     const bf16* source = inside ? from + (first_row + row) * k + first_k + column : from;
-    copy_async_16(tile + row * kStride + column, source, inside);
+    copy_16_async(shared_address(tile + row * kStride + column), source, inside);
   }
 }
 
@@ -45,10 +45,12 @@ __device__ __forceinline__ void multiply_tile(const bf16* a_tile, const bf16* b_
   for (int k = 0; k < kTileK; k += 16) {
     uint32_t a[4][4], b[2][4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) load_matrices(a[i], a_tile + (i * 16 + lane % 16) * kStride + k + lane / 16 * 8);
+    for (int i = 0; i < 4; ++i)
+      load_matrices(a[i], shared_address(a_tile + (i * 16 + lane % 16) * kStride + k + lane / 16 * 8));
 #pragma unroll
     for (int j = 0; j < 2; ++j)
-      load_matrices(b[j], b_tile + (j * 16 + lane / 16 * 8 + lane % 8) * kStride + k + lane / 8 % 2 * 8);
+      load_matrices(b[j],
+                    shared_address(b_tile + (j * 16 + lane / 16 * 8 + lane % 8) * kStride + k + lane / 8 % 2 * 8));
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll

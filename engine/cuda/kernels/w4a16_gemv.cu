@@ -64,8 +64,8 @@ __device__ void multiply_stage(float (&sums)[V::kTokens / 2], uint32_t stage) {
         uint32_t b[4];
         load_matrices(b, row + j * 8 * V::kPitch + half * 128 + pair * 64);
         float(&four)[4] = *reinterpret_cast<float(*)[4]>(&sums[4 * j]);
-        mma_16816(four, a[0], b[0], b[1]);
-        mma_16816(four, a[1], b[2], b[3]);
+        multiply_add(four, a[0], b[0], b[1]);
+        multiply_add(four, a[1], b[2], b[3]);
       }
     }
   }
