@@ -2,6 +2,7 @@
 // Bytes are counted by hand: what has to be read and written once.
 
 #include <memory>
+#include <random>
 
 #include "bench/kernel_bench.h"
 #include "engine/cuda/blas.h"
@@ -79,6 +80,39 @@ void bench_read_logits(benchmark::State& state) {
   });
 }
 
+// Rows of normal logits, as wide as a large vocabulary; temperature 0.2 and top_p 0.95, as code is sampled (arg 1), or
+// temperature 1 alone (0).
+void bench_draw_tokens(benchmark::State& state) {
+  const int64_t rows = state.range(0);
+  constexpr int64_t kVocab = 131072;
+  std::vector<float> values(static_cast<size_t>(kVocab));
+  std::mt19937_64 bits(1);
+  std::normal_distribution<float> normal(0.0f, 4.0f);
+  for (float& value : values) value = normal(bits);
+  const ColdBuffers logits(rows * kVocab * 4), drawn(rows * static_cast<int64_t>(sizeof(DrawnToken)), 1);
+  for (size_t copy = 0; copy < logits.count(); ++copy) {
+    for (int64_t row = 0; row < rows; ++row)
+      cudaMemcpy(static_cast<float*>(logits[copy]) + row * kVocab, values.data(), kVocab * 4, cudaMemcpyHostToDevice);
+  }
+  std::vector<TokenDraw> wanted(static_cast<size_t>(rows));
+  for (size_t row = 0; row < wanted.size(); ++row) {
+    wanted[row].temperature = state.range(1) == 1 ? 0.2f : 1.0f;
+    wanted[row].top_p = state.range(1) == 1 ? 0.95f : 1.0f;
+    wanted[row].position = static_cast<int32_t>(row);
+  }
+  const DeviceBuffer draws = DeviceBuffer::allocate(rows * static_cast<int64_t>(sizeof(TokenDraw)), "draws").value();
+  cudaMemcpy(draws.data(), wanted.data(), wanted.size() * sizeof(TokenDraw), cudaMemcpyHostToDevice);
+  time_launches(state, logits.count(), static_cast<double>(rows * kVocab * 4), 0, [&](size_t i, cudaStream_t stream) {
+    DrawTokens work;
+    work.logits = static_cast<const float*>(logits[i]);
+    work.ld = work.vocab_size = kVocab;
+    work.rows = rows;
+    work.draws = draws.as<TokenDraw>();
+    work.drawn = static_cast<DrawnToken*>(drawn[0]);
+    return draw_tokens(work, stream);
+  });
+}
+
 void bench_dequantize(benchmark::State& state) {
   const int64_t n = state.range(0), k = state.range(1), groups = k / 128;
   Int4Weight weight;
@@ -133,6 +167,13 @@ BENCHMARK(bench_rms_norm)->Name("rms_norm")->Apply(rows);
 BENCHMARK(bench_swiglu)->Name("swiglu")->Apply(rows);
 BENCHMARK(bench_rope_kv_write)->Name("rope_kv_write")->Apply(rows);
 BENCHMARK(bench_read_logits)->Name("read_logits")->Apply(rows);
+BENCHMARK(bench_draw_tokens)
+    ->Name("draw_tokens")
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond)
+    ->Iterations(10)
+    ->ArgNames({"rows", "top_p"})
+    ->ArgsProduct({{1, 16, 64, 256}, {0, 1}});
 BENCHMARK(bench_dequantize)
     ->Name("dequantize_int4")
     ->UseManualTime()
