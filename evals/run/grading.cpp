@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace assay {
@@ -11,7 +13,8 @@ struct Grading::Work {
   GradingJob job;
   std::once_flag prepare_once;
   std::shared_ptr<const PreparedProblem> prepared;
-  Status status;  // of prepare
+  Status status;                 // of prepare
+  std::vector<size_t> equal_to;  // a completion -> the first one of the same text, which is graded for all of them
   std::vector<ProgramVerdict> verdicts;
   std::atomic<size_t> missing{0};
 };
@@ -35,11 +38,16 @@ void Grading::submit(GradingJob job) {
   work->job = std::move(job);
   const size_t count = work->job.completions.size();
   work->verdicts.resize(count);
-  work->missing = count;
+  std::unordered_map<std::string_view, size_t> first_of;
+  for (size_t i = 0; i < count; ++i)
+    work->equal_to.push_back(first_of.try_emplace(work->job.completions[i], i).first->second);
+  work->missing = first_of.size();
   {
     const std::lock_guard lock(mutex_);
     ++pending_;
-    for (size_t i = 0; i < count; ++i) queue_.push_back({work, i});
+    for (size_t i = 0; i < count; ++i) {
+      if (work->equal_to[i] == i) queue_.push_back({work, i});
+    }
   }
   if (count == 0) finish(*work);
   more_work_.notify_all();
@@ -87,6 +95,7 @@ void Grading::finish(Work& work) {
     graded.score.outcome = Outcome::failed;
     graded.score.reason = std::string(kGradingFailed) + "there is no completion";
   } else {
+    for (size_t i = 0; i < work.verdicts.size(); ++i) work.verdicts[i] = work.verdicts[work.equal_to[i]];
     graded.score = score_programs(*work.job.task, work.job.problem, work.verdicts, checker_.runner().isolation());
   }
   work.prepared.reset();

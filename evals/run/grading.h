@@ -30,7 +30,7 @@ struct Graded {
 inline constexpr std::string_view kGradingFailed = "grading: ";
 
 // Runs programs on threads of its own, so that verdicts arrive while the engine decodes. The completions of one sample
-// are graded side by side. submit, take and wait belong to one thread.
+// are graded side by side, equal ones once. submit, take and wait belong to one thread.
 class Grading {
  public:
   Grading(const CodeChecker& checker, int num_threads);  // `checker` must outlive it

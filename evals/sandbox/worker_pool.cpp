@@ -1,5 +1,9 @@
 #include "evals/sandbox/worker_pool.h"
 
+#include <algorithm>
+
+#include "engine/base/threads.h"
+
 namespace assay {
 namespace {
 constexpr int kRunsPerHost = 2000;  // a host forked that often is replaced, so that nothing can build up in it
@@ -30,7 +34,7 @@ Result<std::unique_ptr<ProgramProcess>> Worker::start(const SandboxLimits& limit
 }
 
 WorkerPool::WorkerPool(const LaunchSetup& setup, CgroupSpace& cgroups, int num_runs)
-    : setup_(setup), cgroups_(cgroups), num_runs_(num_runs) {}
+    : setup_(setup), cgroups_(cgroups), num_runs_(num_runs), most_alone_(std::max(1, available_cpus() / 4)) {}
 
 Result<std::unique_ptr<Worker>> WorkerPool::make_worker() {
   std::unique_ptr<Cgroup> cgroup;
@@ -45,10 +49,10 @@ Result<std::unique_ptr<WorkerPool::Lease>> WorkerPool::lease(size_t num_workers,
   std::unique_lock lock(mutex_);
   if (alone) {
     ++num_waiting_alone_;
-    changed_.wait(lock, [this] { return num_out_ == 0; });
+    changed_.wait(lock, [this] { return num_out_ == 0 && num_alone_out_ < most_alone_; });
     --num_waiting_alone_;
   } else {
-    changed_.wait(lock, [this] { return num_out_ < num_runs_ && !alone_out_ && num_waiting_alone_ == 0; });
+    changed_.wait(lock, [this] { return num_out_ < num_runs_ && num_alone_out_ == 0 && num_waiting_alone_ == 0; });
   }
   std::vector<std::unique_ptr<Worker>> workers;
   while (workers.size() < num_workers) {
@@ -59,16 +63,14 @@ Result<std::unique_ptr<WorkerPool::Lease>> WorkerPool::lease(size_t num_workers,
     workers.push_back(std::move(idle_.back()));
     idle_.pop_back();
   }
-  ++num_out_;
-  alone_out_ = alone;
+  ++(alone ? num_alone_out_ : num_out_);
   return std::make_unique<Lease>(*this, std::move(workers), alone);
 }
 
 void WorkerPool::give_back(std::vector<std::unique_ptr<Worker>> workers, bool alone) {
   const std::lock_guard lock(mutex_);
   for (auto& worker : workers) idle_.push_back(std::move(worker));
-  --num_out_;
-  if (alone) alone_out_ = false;
+  --(alone ? num_alone_out_ : num_out_);
   changed_.notify_all();
 }
 

@@ -30,8 +30,8 @@ class Worker {
 };
 
 // Hands out workers: at most `num_runs` leases at once, of one worker or two (candidate and checker). A lease taken
-// alone waits until no other is out, and keeps others waiting: for reruns whose timing must not be disturbed.
-// Thread-safe.
+// alone waits until no other is out, and keeps others waiting: for reruns whose timing must not be disturbed. Of those
+// as many are out at once as have four processors each; up to seven processors, one. Thread-safe.
 class WorkerPool {
  public:
   WorkerPool(const LaunchSetup& setup, CgroupSpace& cgroups, int num_runs);
@@ -65,8 +65,8 @@ class WorkerPool {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Worker>> idle_;
-  int num_out_ = 0, num_waiting_alone_ = 0, num_made_ = 0;
-  bool alone_out_ = false;
+  const int most_alone_;
+  int num_out_ = 0, num_alone_out_ = 0, num_waiting_alone_ = 0, num_made_ = 0;
 };
 
 }  // namespace assay

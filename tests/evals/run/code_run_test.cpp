@@ -171,6 +171,7 @@ TEST_CASE("several programs of one problem give pass@k") {
   REQUIRE(graded[0].score.metrics.size() == 2);
   CHECK(graded[0].score.metrics[0].value == doctest::Approx(0.5));
   CHECK(graded[0].score.metrics[1].value == doctest::Approx(1 - 1.0 / 6));
+  CHECK(programs.graded == 2);  // equal completions run once
   CHECK(grading.num_pending() == 0);
 }
 
