@@ -14,8 +14,8 @@
 // `element` argument. No result depends on how many rows a launch has.
 namespace assay::cuda {
 
-// Where a kernel is queued. With `overlap` its blocks may start while the kernel before drains; they wait for its end
-// before they touch memory.
+// Where a kernel is queued. With `overlap` its blocks may start while the kernel before drains; until that one has
+// ended they read only what no kernel of the run writes (begin_kernel in kernels/common.cuh), and write nothing.
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
