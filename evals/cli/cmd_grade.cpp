@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <condition_variable>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,10 +34,10 @@ struct Sample {
 
 struct Problem {
   CodeProblem code;
-  std::once_flag prepare_once;
-  std::shared_ptr<const PreparedProblem> prepared;
+  std::shared_ptr<const PreparedProblem> prepared;  // held while programs of it are to be judged
   Status status;
   std::vector<size_t> samples;
+  size_t unjudged = 0;
 };
 
 struct Work {
@@ -75,24 +77,70 @@ Result<Work> read_work(const GradeVerb& verb, const PlannedTask& planned) {
   return work;
 }
 
+// Deals out what is to be done: programs whose problem is prepared, and where there is none, another problem's
+// preparation. So nobody waits for a preparation that somebody else has begun, and few problems are held at once.
+class Schedule {
+ public:
+  explicit Schedule(Work& work) : work_(work) {}
+
+  // Takes part until everything is done; called by every worker.
+  void take_part(const CodeChecker& checker) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (!ready_.empty()) {
+        const size_t i = ready_.front();
+        ready_.pop_front();
+        judge(work_.samples[i], checker, lock);
+      } else if (next_problem_ < work_.problems.size()) {
+        prepare(*work_.problems[next_problem_++], checker, lock);
+      } else if (preparing_ > 0) {
+        changed_.wait(lock);
+      } else {
+        return;
+      }
+    }
+  }
+
+ private:
+  void prepare(Problem& problem, const CodeChecker& checker, std::unique_lock<std::mutex>& lock) {
+    if (problem.samples.empty()) return;
+    ++preparing_;
+    lock.unlock();
+    auto prepared = checker.prepare(problem.code);
+    lock.lock();
+    --preparing_;
+    problem.status = prepared.status();
+    if (prepared.ok()) problem.prepared = std::move(*prepared);
+    problem.unjudged = problem.samples.size();
+    ready_.insert(ready_.end(), problem.samples.begin(), problem.samples.end());
+    changed_.notify_all();
+  }
+
+  void judge(Sample& sample, const CodeChecker& checker, std::unique_lock<std::mutex>& lock) {
+    Problem& problem = *work_.problems[sample.problem];
+    lock.unlock();
+    if (problem.prepared) {
+      sample.verdict = checker.check_program(*problem.prepared, sample.program);
+    } else {
+      sample.verdict.detail = problem.status.message();
+    }
+    lock.lock();
+    if (--problem.unjudged == 0) problem.prepared.reset();
+  }
+
+  Work& work_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<size_t> ready_;
+  size_t next_problem_ = 0;
+  int preparing_ = 0;
+};
+
 void judge(Work& work, const CodeChecker& checker) {
+  Schedule schedule(work);
+  const int num_workers = checker.runner().num_workers();
   parallel_for(
-      work.samples.size(),
-      [&](size_t i) {
-        Sample& sample = work.samples[i];
-        Problem& problem = *work.problems[sample.problem];
-        std::call_once(problem.prepare_once, [&] {
-          auto prepared = checker.prepare(problem.code);
-          problem.status = prepared.status();
-          if (prepared.ok()) problem.prepared = std::move(*prepared);
-        });
-        if (problem.prepared) {
-          sample.verdict = checker.check_program(*problem.prepared, sample.program);
-        } else {
-          sample.verdict.detail = problem.status.message();
-        }
-      },
-      checker.runner().num_workers());
+      static_cast<size_t>(num_workers), [&](size_t) { schedule.take_part(checker); }, num_workers);
 }
 
 // The mean of a metric over problems, and its standard error: the problem is the unit, however many programs it has.

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "evals/sandbox/frame.h"
@@ -25,10 +26,40 @@ void put_sized(std::string& out, char mark, std::string_view text) {
 
 void encode(const Value& value, std::string& out);
 
+constexpr size_t kMinPacked = 4;
+
+// Whether a value is 8 bytes on the wire whatever it is.
+bool is_machine_number(const Value& value) {
+  if (value.is_subclass()) return false;
+  return value.kind() == Kind::real || (value.kind() == Kind::integer && value.as_int64());
+}
+
+void encode_packed(const Value::Items& items, char mark, std::string& out) {
+  const auto is_integer = [](const Value& item) { return item.kind() == Kind::integer; };
+  const auto num_integers = static_cast<size_t>(std::count_if(items.begin(), items.end(), is_integer));
+  out.reserve(out.size() + 9 * items.size() + 16);
+  out += 'p';
+  out += mark;
+  put(out, static_cast<uint32_t>(items.size()));
+  put(out, static_cast<uint32_t>(num_integers));
+  if (num_integers > 0 && num_integers < items.size())
+    for (const Value& item : items) out += is_integer(item) ? '\0' : '\1';
+  for (const Value& item : items)
+    if (is_integer(item)) put(out, *item.as_int64());
+  for (const Value& item : items)
+    if (!is_integer(item)) put(out, item.as_real());
+}
+
 void encode_items(const Value::Items& items, char mark, std::string& out) {
   out += mark;
   put(out, static_cast<uint32_t>(items.size()));
   for (const Value& item : items) encode(item, out);
+}
+
+void encode_sequence(const Value::Items& items, char mark, std::string& out) {
+  if (items.size() >= kMinPacked && std::all_of(items.begin(), items.end(), is_machine_number))
+    return encode_packed(items, mark, out);
+  encode_items(items, mark, out);
 }
 
 void encode_integer(const Value& value, std::string& out) {
@@ -51,8 +82,8 @@ void encode(const Value& value, std::string& out) {
       return put(out, value.as_complex().imag());
     case Kind::text: return put_sized(out, 's', value.as_text());
     case Kind::bytes: return put_sized(out, 'b', value.as_text());
-    case Kind::list: return encode_items(value.items(), 'l', out);
-    case Kind::tuple: return encode_items(value.items(), 't', out);
+    case Kind::list: return encode_sequence(value.items(), 'l', out);
+    case Kind::tuple: return encode_sequence(value.items(), 't', out);
     case Kind::set: return encode_items(value.items(), 'S', out);
     case Kind::frozenset: return encode_items(value.items(), 'Z', out);
     case Kind::dict:
@@ -126,6 +157,40 @@ class Decoder {
     return values;
   }
 
+  // A list or tuple of 64-bit integers and doubles: which is which, the integers, the doubles.
+  Result<Value> packed(int depth) {
+    ASSAY_ASSIGN(const char mark, take<char>());
+    if ((mark != 'l' && mark != 't') || depth >= limits_.max_depth) return error("a list or tuple");
+    ASSAY_ASSIGN(const uint32_t number, count(1));
+    ASSAY_ASSIGN(const uint32_t num_integers, take<uint32_t>());
+    if (num_integers > number) return error("at most as many integers as items");
+    const bool mixed = num_integers > 0 && num_integers < number;
+    if (bytes_.size() - at_ < uint64_t{number} * (mixed ? 9 : 8)) return error("8 bytes an item");
+    const std::string_view kinds = mixed ? bytes_.substr(at_, number) : std::string_view();
+    if (mixed && std::count(kinds.begin(), kinds.end(), '\0') != int64_t{num_integers})
+      return error("a kind for every number");
+    const char* integer = bytes_.data() + at_ + kinds.size();
+    const char* real = integer + uint64_t{num_integers} * 8;
+    at_ += kinds.size() + uint64_t{number} * 8;
+    Value::Items values;
+    values.reserve(number);
+    for (uint32_t i = 0; i < number; ++i) {
+      if (mixed ? kinds[i] == '\0' : num_integers > 0)
+        values.push_back(Value::integer(next<int64_t>(integer)));
+      else
+        values.push_back(Value::real(next<double>(real)));
+    }
+    return mark == 'l' ? Value::list(std::move(values)) : Value::tuple(std::move(values));
+  }
+
+  template <class T>
+  static T next(const char*& at) {
+    T value;
+    std::memcpy(&value, at, sizeof(T));
+    at += sizeof(T);
+    return value;
+  }
+
   Result<Value> dict(int depth) {
     ASSAY_ASSIGN(const uint32_t number, count(2));
     std::vector<Value::Member> members;
@@ -197,7 +262,8 @@ class Decoder {
       case 'S':
       case 'Z':
       case 'd': return container(mark, depth);
-      default: return error("a mark among NTFifcIsbltSZdox");
+      case 'p': return packed(depth);
+      default: return error("a mark among NTFifcIsbltSZdpox");
     }
   }
 

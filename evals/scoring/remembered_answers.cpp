@@ -1,6 +1,7 @@
 #include "evals/scoring/remembered_answers.h"
 
 #include <fmt/format.h>
+#include <zstd.h>
 
 #include <optional>
 
@@ -11,10 +12,11 @@
 namespace assay {
 namespace {
 
-constexpr std::string_view kFormat = "assay reference answers 1\n";
+constexpr std::string_view kFormat = "assay reference answers 2\n";
 constexpr size_t kDigestSize = 64;
-constexpr size_t kMaxFileBytes = size_t{64} << 20;  // larger sets are few, and quicker asked than read
-constexpr ValueLimits kTrusted = {.max_depth = 60, .max_bytes = kMaxFileBytes, .max_items = size_t{1} << 26};
+constexpr size_t kMaxBytes = size_t{512} << 20;  // of a set before it is compressed; no known one has a third of it
+constexpr ValueLimits kTrusted = {.max_depth = 60, .max_bytes = kMaxBytes, .max_items = size_t{1} << 26};
+constexpr int kQuick = 1;  // of zstd's levels
 
 Value packed(const ReferenceAnswer& answer) {
   return Value::tuple(
@@ -32,19 +34,35 @@ std::optional<ReferenceAnswer> unpacked(const Value& value) {
 
 using Answers = std::vector<ReferenceAnswer>;
 
-std::string file_of(const Answers& answers) {
+// Nothing where the answers are too many to keep.
+std::optional<std::string> file_of(const Answers& answers) {
   Value::Items items;
   for (const ReferenceAnswer& answer : answers) items.push_back(packed(answer));
   const std::string bytes = encode_value(Value::list(std::move(items)));
-  return std::string(kFormat) + sha256_hex(bytes) + bytes;
+  if (bytes.size() > kMaxBytes) return std::nullopt;
+  std::string compressed(ZSTD_compressBound(bytes.size()), '\0');
+  const size_t size = ZSTD_compress(compressed.data(), compressed.size(), bytes.data(), bytes.size(), kQuick);
+  if (ZSTD_isError(size)) return std::nullopt;
+  compressed.resize(size);
+  return std::string(kFormat) + sha256_hex(compressed) + compressed;
+}
+
+std::optional<std::string> decompressed(std::string_view compressed) {
+  const uint64_t size = ZSTD_getFrameContentSize(compressed.data(), compressed.size());
+  if (size > kMaxBytes) return std::nullopt;  // also what says "unknown" or "no frame"
+  std::string bytes(size, '\0');
+  if (ZSTD_decompress(bytes.data(), bytes.size(), compressed.data(), compressed.size()) != size) return std::nullopt;
+  return bytes;
 }
 
 std::optional<Answers> answers_in(std::string_view file, size_t count) {
   if (file.size() < kFormat.size() + kDigestSize || file.substr(0, kFormat.size()) != kFormat) return std::nullopt;
   const std::string_view digest = file.substr(kFormat.size(), kDigestSize);
-  const std::string_view bytes = file.substr(kFormat.size() + kDigestSize);
-  if (sha256_hex(bytes) != digest) return std::nullopt;
-  const Result<Value> list = decode_value(bytes, kTrusted);
+  const std::string_view compressed = file.substr(kFormat.size() + kDigestSize);
+  if (sha256_hex(compressed) != digest) return std::nullopt;
+  const std::optional<std::string> bytes = decompressed(compressed);
+  if (!bytes) return std::nullopt;
+  const Result<Value> list = decode_value(*bytes, kTrusted);
   if (!list.ok() || list->kind() != Value::Kind::list || list->items().size() != count) return std::nullopt;
   Answers answers;
   for (const Value& item : list->items()) {
@@ -67,7 +85,7 @@ class RememberingRunner final : public ProgramRunner {
                           const GradeLimits& limits) override {
     const Path path = folder_ / name_of(program, entry_point, calls, limits);
     if (files_.exists(path)) {
-      const Result<std::string> file = files_.read(path, kMaxFileBytes + 4096);
+      const Result<std::string> file = files_.read(path, kMaxBytes);
       if (std::optional<Answers> found = file.ok() ? answers_in(*file, calls.size()) : std::nullopt) return *found;
     }
     ASSAY_ASSIGN(Answers answers, runner_->answers(program, entry_point, calls, limits));
@@ -96,10 +114,10 @@ class RememberingRunner final : public ProgramRunner {
 
   // A memory that cannot be written costs time, not answers.
   void keep(const Path& path, const Answers& answers) {
-    const std::string file = file_of(answers);
-    if (file.size() > kMaxFileBytes) return;
+    const std::optional<std::string> file = file_of(answers);
+    if (!file) return;
     Status kept = files_.create_directories(folder_);
-    if (kept.ok()) kept = files_.write_atomic(path, file);
+    if (kept.ok()) kept = files_.write_atomic(path, *file);
     if (!kept.ok()) log_detail("reference answers are not remembered: " + kept.message());
   }
 

@@ -34,11 +34,12 @@ class Stay:
 
 
 MAX_DEPTH = 40
+MIN_PACKED = 4  # items of a list that is worth a look whether it holds numbers alone
 
 
 def make_codec(kept, max_bytes):
     """encode(value) -> bytes and decode(bytes) -> value; objects that are not plain are kept in `kept`."""
-    pack, unpack_from, exact = struct.pack, struct.unpack_from, type
+    pack, unpack_from, struct_error, exact = struct.pack, struct.unpack_from, struct.error, type
     bases = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
     plain = {
         int: lambda v: int.__add__(v, 0), float: float.__float__, complex: lambda v: complex(v.real, v.imag),
@@ -48,11 +49,43 @@ def make_codec(kept, max_bytes):
         frozenset: lambda v: frozenset(frozenset.__iter__(v)),
     }
     marks = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
+    numbers, sequences = {int, float}, {list, tuple}
 
     def sized(mark, data):
         if len(data) > max_bytes:
             raise TooLarge
         return mark + pack("<I", len(data)) + data
+
+    def packed(value, mark):
+        """A list or tuple of machine numbers in a handful of calls; None where anything else is in it."""
+        kinds = set(map(exact, value))
+        if not kinds <= numbers:
+            return None
+        integers = value if len(kinds) == 1 and int in kinds else [x for x in value if exact(x) is int]
+        reals = [x for x in value if exact(x) is float] if float in kinds else ()
+        try:
+            data = [b"p", mark, pack("<II", len(value), len(integers)), pack("<%dq" % len(integers), *integers),
+                    pack("<%dd" % len(reals), *reals)]
+        except struct_error:
+            return None
+        if len(kinds) == 2:
+            data.insert(3, bytes([exact(x) is float for x in value]))
+        return b"".join(data)
+
+    def unpacked(data, at):
+        make = {b"l": list, b"t": tuple}[data[at:at + 1]]
+        count, num_integers = unpack_from("<II", data, at + 1)
+        at += 9
+        kinds = data[at:at + count] if 0 < num_integers < count else b""
+        at += len(kinds)
+        integers = unpack_from("<%dq" % num_integers, data, at)
+        at += 8 * num_integers
+        reals = unpack_from("<%dd" % (count - num_integers), data, at)
+        at += 8 * len(reals)
+        if not kinds:
+            return make(integers or reals), at
+        integers, reals = iter(integers), iter(reals)
+        return make([next(reals) if kind else next(integers) for kind in kinds]), at
 
     def write(value, out, depth):
         kind = exact(value)
@@ -78,6 +111,9 @@ def make_codec(kept, max_bytes):
                 raise TooLarge
             if len(value) > max_bytes:
                 raise TooLarge
+            numeric = packed(value, marks[kind]) if len(value) >= MIN_PACKED and kind in sequences else None
+            if numeric:
+                return out.append(numeric)
             out.append(marks[kind] + pack("<I", len(value)))
             for item in value:
                 write(item, out, depth + 1)
@@ -129,6 +165,8 @@ def make_codec(kept, max_bytes):
             return complex(*unpack_from("<dd", data, at)), at + 16
         if mark == b"x":
             return read(data, at)
+        if mark == b"p":
+            return unpacked(data, at)
         if mark == b"o":
             number, count = unpack_from("<QI", data, at)
             name = data[at + 12:at + 12 + count].decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "evals/sandbox/grader.h"
 #include "tests/evals/sandbox/canaries.h"
 
 using namespace assay;
@@ -71,4 +72,40 @@ TEST_CASE("results of a batch belong to their programs") {
   });
   CHECK(seen == 40);
   CHECK((*sandbox)->interpreter().sha256.size() == 64);
+}
+
+TEST_CASE("values pass to a program and back as they are, numbers packed or not") {
+  SandboxOptions options;
+  options.num_workers = 1;
+  const auto sandbox = Sandbox::open(options);
+  REQUIRE_MESSAGE(sandbox.ok(), sandbox.status().message());
+  Grader grader(**sandbox);
+  const char* const arguments[] = {
+      "[1, 2, -3, 9223372036854775807]", "[0.5, -0.0, 1e300, NaN]", "[1, 2.0, 3, 4.5, -9223372036854775808]",
+      "[1, 2, 3, 9223372036854775808]",  "[true, 1, 1.0, 2]",       "[[1, 2, 3, 4], [1.0, 2, 3, 4], [], \"x\"]"};
+  std::vector<Call> calls;
+  for (const char* argument : arguments) {
+    const auto value = value_from_json(argument);
+    REQUIRE(value.ok());
+    calls.push_back({{*value}, 5});
+    calls.push_back({{Value::tuple(value->items())}, 5});
+  }
+  const char* const program =
+      "def f(x):\n"
+      "    def types(v): return [types(i) for i in v] if type(v) in (list, tuple) else type(v).__name__\n"
+      "    return (x, repr(x), str(types(x)), x + x)\n";
+  const auto answers = grader.answers(program, "f", calls, {});
+  REQUIRE_MESSAGE(answers.ok(), answers.status().message());
+  REQUIRE(answers->size() == calls.size());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const Value& asked = calls[i].arguments[0];
+    const Value::Items& parts = (*answers)[i].value.items();
+    REQUIRE(parts.size() == 4);
+    CHECK(parts[0].repr() == asked.repr());
+    CHECK(parts[0].kind() == asked.kind());
+    CHECK(parts[3].items().size() == 2 * asked.items().size());
+  }
+  CHECK((*answers)[4].value.items()[1].as_text() == "[1, 2.0, 3, 4.5, -9223372036854775808]");
+  CHECK((*answers)[4].value.items()[2].as_text() == "['int', 'float', 'int', 'float', 'int']");
+  CHECK((*answers)[8].value.items()[2].as_text() == "['bool', 'int', 'float', 'int']");
 }

@@ -30,6 +30,35 @@ TEST_CASE("values survive the wire") {
   CHECK(big.repr() == "-123456789012345678901234567890");
 }
 
+TEST_CASE("lists of numbers are packed on the wire and come back as they were") {
+  const Value one = Value::integer(1), half = Value::real(0.5), zero = Value::real(-0.0),
+              least = Value::integer(INT64_MIN);
+  const Value big = *Value::integer_from_hex("10000000000000000");
+  struct {
+    Value::Items items;
+    bool packed;
+  } const cases[] = {{{one, one, least, one}, true},
+                     {{half, zero, half, half}, true},
+                     {{half, one, zero, least, half}, true},
+                     {{one, one, one}, false},
+                     {{one, one, one, big}, false},
+                     {{one, one, one, one.as_subclass()}, false},
+                     {{one, one, one, Value::boolean(true)}, false},
+                     {{half, half, half, Value::none()}, false}};
+  for (const auto& [items, packed] : cases) {
+    for (const Value& value : {Value::list(items), Value::tuple(items)}) {
+      const std::string bytes = encode_value(value);
+      INFO(value.repr());
+      CHECK((bytes[0] == 'p') == packed);
+      const auto back = decode_value(bytes);
+      REQUIRE(back.ok());
+      CHECK(back->kind() == value.kind());
+      CHECK(back->repr() == value.repr());
+      for (size_t i = 0; i < items.size(); ++i) CHECK(back->items()[i].kind() == items[i].kind());
+    }
+  }
+}
+
 TEST_CASE("equality is Python's") {
   CHECK(python_equal(Value::integer(1), Value::real(1.0)));
   CHECK(python_equal(Value::boolean(true), Value::integer(1)));
@@ -44,6 +73,8 @@ TEST_CASE("equality is Python's") {
                      Value::frozenset({Value::real(2), Value::integer(1)})));
   CHECK(python_equal(from_json(R"({"a":1,"b":[2]})"), from_json(R"({"b":[2.0],"a":1})")));
   CHECK_FALSE(python_equal(Value::list({Value::real(NAN)}), Value::list({Value::real(NAN)})));
+  CHECK(python_equal(from_json("[[1, 2.5], \"a\", null, true]"), from_json("[[1.0, 2.5], \"a\", null, 1]")));
+  CHECK_FALSE(python_equal(from_json("[1, [2, 3]]"), from_json("[1, [2]]")));
   CHECK_FALSE(python_equal(Value::opaque("A", 1), Value::opaque("A", 1)));
   CHECK_FALSE(python_equal(Value::list({Value::text("a"), Value::text("b")}), Value::list({Value::text("ab")})));
 }
@@ -73,8 +104,10 @@ TEST_CASE("JSON reads as Python's json reads it") {
 
 TEST_CASE("hostile bytes on the wire end in an error and allocate nothing large") {
   using namespace std::string_literals;
-  for (const std::string& bytes : {""s, "l\xff\xff\xff\xff"s, "s\x05\0\0\0abc"s, "i\0\0"s, "?"s, "xx"s, "NN"s,
-                                   "I\x01\0\0\0z"s, "I\0\0\0\0"s, "d\x01\0\0\0N"s}) {
+  for (const std::string& bytes :
+       {""s, "l\xff\xff\xff\xff"s, "s\x05\0\0\0abc"s, "i\0\0"s, "?"s, "xx"s, "NN"s, "I\x01\0\0\0z"s, "I\0\0\0\0"s,
+        "d\x01\0\0\0N"s, "p"s, "pl\xff\xff\xff\xff\0\0\0\0"s, "pd\0\0\0\0\0\0\0\0"s, "pl\x01\0\0\0\x02\0\0\0........"s,
+        "pl\x02\0\0\0\x01\0\0\0\0\0................"s}) {
     CHECK_FALSE(decode_value(bytes).ok());
   }
   std::string deep;
