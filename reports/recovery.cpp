@@ -295,7 +295,7 @@ std::vector<std::string> table_row(const RecoveryRow& row) {
           std::isnan(c.recovery) ? "n/a" : fmt::format("{:.1f} %", 100 * c.recovery),
           interval(c),
           fmt::format("{}/{}", c.lost, c.gained),
-          fmt::format("{:.3f}", c.mcnemar_p),
+          c.mcnemar_p ? fmt::format("{:.3f}", *c.mcnemar_p) : "n/a",
           fmt::format("{}{}", c.count, row.limited ? " (slice)" : "")};
 }
 
@@ -431,7 +431,9 @@ Json recovery_json(const RecoveryReport& report) {
     json.set("recovery", std::isnan(c.recovery) ? Json() : Json(c.recovery));
     json.set("recovery_low", c.recovery_bounded ? Json(c.recovery_low) : Json());
     json.set("recovery_high", c.recovery_bounded ? Json(c.recovery_high) : Json());
-    json.set("lost", c.lost).set("gained", c.gained).set("mcnemar_p", row.is_average ? Json() : Json(c.mcnemar_p));
+    json.set("lost", c.lost)
+        .set("gained", c.gained)
+        .set("mcnemar_p", row.is_average || !c.mcnemar_p ? Json() : Json(*c.mcnemar_p));
     rows.push_back(std::move(json));
   }
   Json warnings = Json::array();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "evals/stats/estimate.h"
@@ -23,7 +24,7 @@ struct PairedComparison {
   double recovery_low = 0, recovery_high = 0;      // 95 %; infinite ends when the baseline may be 0
   bool recovery_bounded = false;                   // whether the interval is an interval (Fieller's g < 1)
   int64_t lost = 0, gained = 0;                    // pairs that fell below 0.5 or rose to it: flips of 0/1 scores
-  double mcnemar_p = 1;                            // exact, two-sided; 1 where scores are not 0/1
+  std::optional<double> mcnemar_p;                 // exact, two-sided; nothing where scores are not 0/1
 };
 
 // Differences pair by pair; the ratio's interval is Fieller's, from the pairs' variances and covariance.

@@ -31,7 +31,9 @@ TEST_CASE("difference, recovery, interval and flips of two paired columns") {
 TEST_CASE("McNemar is exact") {
   std::vector<double> base(15, 0.0), cand(15, 1.0);
   for (size_t i = 0; i < 3; ++i) std::swap(base[i], cand[i]);
-  CHECK(compare_paired({base, cand, {}}).mcnemar_p == doctest::Approx(0.03515625));
+  CHECK(compare_paired({base, cand, {}}).mcnemar_p.value() == doctest::Approx(0.03515625));
+  base[0] = 0.25;  // the share of several answers: no coin was tossed
+  CHECK_FALSE(compare_paired({base, cand, {}}).mcnemar_p.has_value());
 }
 
 TEST_CASE("equal columns recover everything, exactly") {
