@@ -19,9 +19,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-home=${ASSAY_HOME:-.assay}
-if [ ! -f "$home/packages/python-grammar/parser.c" ]; then
-  scripts/python_grammar.sh "$home/packages/python-grammar" \
+# What the build reads lies in the checkout, wherever models and data are kept.
+grammar=.assay/packages/python-grammar
+if [ ! -f "$grammar/parser.c" ]; then
+  scripts/python_grammar.sh "$grammar" \
     || echo "setup: no Python grammar: building without HumanEval+ and MBPP+, whose programs are cut out of answers by it" >&2
 fi
 if [ ! -d "$home/packages/pyarrow/pyarrow/include" ]; then
