@@ -20,12 +20,12 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # What the build reads lies in the checkout, wherever models and data are kept.
-grammar=.assay/packages/python-grammar
-if [ ! -f "$grammar/parser.c" ]; then
-  scripts/python_grammar.sh "$grammar" \
+packages=.assay/packages
+if [ ! -f "$packages/python-grammar/parser.c" ]; then
+  scripts/python_grammar.sh "$packages/python-grammar" \
     || echo "setup: no Python grammar: building without HumanEval+ and MBPP+, whose programs are cut out of answers by it" >&2
 fi
-if [ ! -d "$home/packages/pyarrow/pyarrow/include" ]; then
-  scripts/package.sh pyarrow 26.0.1 "$home/packages/pyarrow" 'pyarrow/include/*' 'pyarrow/libarrow.so.*' 'pyarrow/libparquet.so.*' \
+if [ ! -d "$packages/pyarrow/pyarrow/include" ]; then
+  scripts/package.sh pyarrow 26.0.1 "$packages/pyarrow" 'pyarrow/include/*' 'pyarrow/libarrow.so.*' 'pyarrow/libparquet.so.*' \
     || echo "setup: no pyarrow: building without Parquet and Arrow (JSONL and CSV data still work)" >&2
 fi
