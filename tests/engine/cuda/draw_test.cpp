@@ -17,12 +17,6 @@ using namespace assay::cuda;
 using namespace assay::cuda::testing;
 using namespace assay::testing;
 
-namespace {
-
-size_t sz(int64_t value) { return static_cast<size_t>(value); }
-
-}  // namespace
-
 TEST_CASE("tokens are drawn as the host draws them, with every filter, from few tokens and from many") {
   ASSAY_NEEDS_DEVICE();
   constexpr int64_t kRows = 40, kFirstRow = 3;

@@ -16,12 +16,6 @@ using namespace assay::cuda;
 using namespace assay::cuda::testing;
 using namespace assay::testing;
 
-namespace {
-
-size_t sz(int64_t value) { return static_cast<size_t>(value); }
-
-}  // namespace
-
 TEST_CASE("embedding rows come out as floats, and rows are gathered, bit for bit") {
   ASSAY_NEEDS_DEVICE();
   for (const Element element : kElements) {

@@ -22,8 +22,6 @@ using assay::cpu::testing::RandomLinear;
 
 namespace {
 
-size_t sz(int64_t value) { return static_cast<size_t>(value); }
-
 // cuBLASLt if this machine has it.
 Blas* library() {
   static const std::unique_ptr<Blas> blas = [] {

@@ -24,6 +24,8 @@
 
 namespace assay::cuda::testing {
 
+inline size_t sz(int64_t value) { return static_cast<size_t>(value); }
+
 template <class T>
 DeviceBuffer to_device(const std::vector<T>& values) {
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
