@@ -11,6 +11,7 @@
 #include "bench/gpu_peaks.h"
 #include "bench/graph_timer.h"
 #include "bench/nvml.h"
+#include "bench/random_weights.h"
 #include "engine/cuda/kernels/w4a16_kernels.h"
 #include "engine/cuda/repack.h"
 #include "engine/cuda/w4a16.h"
@@ -119,7 +120,8 @@ class Bench {
     const int64_t bytes = layer.n * layer.k * 2, dense = std::max<int64_t>(1, (kRotationBytes + bytes - 1) / bytes);
     for (int64_t i = 0; i < dense; ++i) {
       layer.dense.push_back(static_cast<__nv_bfloat16*>(allocate(bytes)));
-      testing::fill_bf16(layer.dense.back(), layer.n * layer.k, static_cast<uint64_t>(i) + 100, stream_);
+      expand_blocks(layer.shape, layer.blocks[static_cast<size_t>(i) % layer.blocks.size()], layer.dense.back(),
+                    stream_);
     }
   }
 

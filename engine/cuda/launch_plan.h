@@ -11,7 +11,7 @@ namespace assay::cuda {
 struct LaunchPlan {
   enum class Kernel : uint8_t {
     mma,    // w4a16_gemv.cu: cp.async and mma.sync; plain, for few rows
-    wgmma,  // w4a16_gemm.cu: bulk copies, a producer warp, wgmma with the weights in registers
+    wgmma,  // w4a16_gemm.cuh: bulk copies, a producer warp, wgmma with the weights in registers
   };
   // How blocks of weights are dealt to thread blocks.
   enum class Schedule : uint8_t {
@@ -21,7 +21,7 @@ struct LaunchPlan {
   Kernel kernel = Kernel::wgmma;
   Schedule schedule = Schedule::stream;
   int tile_tokens = 8;
-  int warpgroups = 2;  // wgmma: of 64 packed rows each
+  int warpgroups = 2;  // wgmma: of 64 packed rows each; 4 (tiles only): a thread block computes whole rows of blocks
   int halves = 2;      // wgmma: a pipeline stage holds 64 or 128 columns
   int stages = 4;
   bool batch_invariant = true;   // tiles: sums are cut where stream cuts them
@@ -36,14 +36,14 @@ struct LaunchPlan {
 // sums are cut at the same columns on every device and for every number of tokens. Blocks are counted along k, then
 // down the rows; a worker begins at a multiple of `grain` blocks.
 struct W4Workers {
-  int num_blocks = 0, grain = 1, count = 1;
+  uint32_t num_grains = 0, grain = 1, count = 1;  // num_grains * count < 2^32: 64-bit divisions take microseconds
 
   ASSAY_HOST_DEVICE int begin(int worker) const {
-    return static_cast<int>(int64_t{worker} * (num_blocks / grain) / count) * grain;
+    return static_cast<int>(static_cast<uint32_t>(worker) * num_grains / count * grain);
   }
   // The worker that block `block` belongs to.
   ASSAY_HOST_DEVICE int of(int block) const {
-    return static_cast<int>(((int64_t{block} / grain + 1) * count - 1) / (num_blocks / grain));
+    return static_cast<int>(((static_cast<uint32_t>(block) / grain + 1) * count - 1) / num_grains);
   }
 };
 

@@ -89,7 +89,7 @@ int num_device_sms() {
 }
 
 int grid_of(const W4Args& args, const LaunchPlan& plan, int parts) {
-  if (args.stream) return args.workers.count * parts;
+  if (args.stream) return static_cast<int>(args.workers.count) * parts;
   static const int sms = num_device_sms();
   const int wanted = std::min(plan.num_ctas > 0 ? plan.num_ctas : sms, kMostTileCtas);
   return std::min(std::max(wanted / parts, 1), args.num_block_rows * args.token_tiles) * parts;

@@ -33,6 +33,13 @@ __device__ inline void load_matrices_transposed(uint32_t (&out)[4], uint32_t row
                : "memory");
 }
 
+// An 8 x 8 matrix of 16-bit elements, lane l holding (l / 4, 2 (l % 4)) and the one after, to its transpose held alike.
+__device__ inline uint32_t transpose_8x8(uint32_t two) {
+  uint32_t out;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(two));
+  return out;
+}
+
 __device__ inline uint4 load_shared_16(uint32_t address) {
   uint4 v;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/cuda/kernels/dequant.cuh"
+#include "engine/cuda/kernels/mma.cuh"
 #include "engine/cuda/kernels/pipeline.cuh"
 #include "engine/cuda/kernels/w4a16_schedule.cuh"
 
@@ -14,7 +15,8 @@ struct FragmentPlace {
   int row = 0, token = 0;
 };
 
-__device__ inline float silu(float x) { return x / (1.0f + __expf(-x)); }
+// The quick division is 2 ulp off at most, and bf16 rounds it away.
+__device__ inline float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
 __device__ inline void store_pair(__nv_bfloat16* out, float first, float second, bool both) {
   if (both)
@@ -52,14 +54,16 @@ __device__ inline void store_rows(const W4Args& args, const FragmentPlace& at, c
   }
 }
 
+// What the swiglu epilogue makes of a gate's and an up's sum.
+__device__ inline float gated(float gate, float up) {
+  return silu(__bfloat162float(__float2bfloat16_rn(gate))) * __bfloat162float(__float2bfloat16_rn(up));
+}
+
 // Lanes of neighboring outputs exchange one token each, so that every lane writes two neighbors of one token.
 __device__ inline void store_swiglu(const W4Args& args, const FragmentPlace& at, const float (&v)[4]) {
   float h[2];
 #pragma unroll
-  for (int e = 0; e < 2; ++e) {
-    const float gate = __bfloat162float(__float2bfloat16_rn(v[e]));
-    h[e] = silu(gate) * __bfloat162float(__float2bfloat16_rn(v[2 + e]));
-  }
+  for (int e = 0; e < 2; ++e) h[e] = gated(v[e], v[2 + e]);
   const bool odd = (threadIdx.x >> 2) & 1;
   const float received = __shfl_xor_sync(0xFFFFFFFFu, odd ? h[0] : h[1], 4);
   const int token = at.token + odd, column = at.row / 2 - odd;
@@ -100,9 +104,8 @@ struct TileSums {
   __device__ int first_worker(int block_row) const { return args.workers.of(block_row * args.num_k_blocks); }
   __device__ int last_worker(int block_row) const { return args.workers.of((block_row + 1) * args.num_k_blocks - 1); }
   // A worker has at most two pieces of cut rows: one that does not begin at the row's begin, one that does.
-  __device__ float4* partial(int worker, int block_row, int token_tile) const {
-    const bool begins = args.workers.begin(worker) <= block_row * args.num_k_blocks;
-    const int64_t slot = (int64_t{worker} * 2 + begins) * args.token_tiles + token_tile;
+  __device__ float4* partial(int worker, bool begins, int token_tile) const {
+    const int64_t slot = (worker * 2 + begins) * args.token_tiles + token_tile;
     return reinterpret_cast<float4*>(args.partials) + (slot * 4 + tile_row) * (kSlices * 128) + thread;
   }
   __device__ uint32_t* counter(int block_row, int token_tile) const {
@@ -111,6 +114,8 @@ struct TileSums {
 
   // The whole sum is here: write it out.
   __device__ void write(int block_row, int token_tile, float (&v)[kTokens / 2]) const {
+    if (block_row * kBlockRows + (tile_row + 1) * kTileRows <= args.n)
+      return write_whole_rows(block_row, token_tile, v);
     const int live = live_slices(token_tile);
 #pragma unroll
     for (int j = 0; j < kSlices; ++j) {
@@ -121,9 +126,9 @@ struct TileSums {
   }
 
   // One piece of the sum is here: leave it for whoever reduces.
-  __device__ void publish(int worker, int block_row, int token_tile, const float (&v)[kTokens / 2]) const {
-    const int live = live_slices(token_tile);
-    float4* out = partial(worker, block_row, token_tile);
+  __device__ void publish(int worker, const Job& job, const float (&v)[kTokens / 2]) const {
+    const int block_row = job.block_row, token_tile = job.token_tile, live = live_slices(token_tile);
+    float4* out = partial(worker, job.kb_begin == 0, token_tile);
 #pragma unroll
     for (int j = 0; j < kSlices; ++j) {
       if (j >= live) break;
@@ -135,8 +140,7 @@ struct TileSums {
   }
 
   // Sums this worker's share of a cut row's slices over all pieces, first piece first, once all are published.
-  __device__ void reduce(int worker, int block_row, int token_tile) const {
-    const int first = first_worker(block_row), pieces = last_worker(block_row) - first + 1;
+  __device__ void reduce(int worker, int first, int pieces, int block_row, int token_tile) const {
     const int reducers = args.spread ? min(pieces, live_slices(token_tile)) : 1;
     const int mine = worker - first;
     if (mine >= reducers) return;
@@ -154,15 +158,70 @@ struct TileSums {
   }
 
  private:
+  using Kind = W4Epilogue::Kind;
+
+  // All 64 rows exist. The kind is asked for once, so that each kind's code is short and straight: with questions at
+  // every slice, fetching instructions took an eighth of the whole product's time at 256 tokens.
+  __device__ void write_whole_rows(int block_row, int token_tile, float (&v)[kTokens / 2]) const {
+    const FragmentPlace at = place(block_row, token_tile, 0);
+    if (args.epilogue.bias != nullptr) {
+      const float first = args.epilogue.bias[at.row], second = args.epilogue.bias[at.row + 1];
+#pragma unroll
+      for (int j = 0; j < kSlices; ++j)
+        v[4 * j] += first, v[4 * j + 1] += first, v[4 * j + 2] += second, v[4 * j + 3] += second;
+    }
+    switch (args.epilogue.kind) {
+      case Kind::store: return write_rows<Kind::store, __nv_bfloat16>(at, v);
+      case Kind::add: return write_rows<Kind::add, float>(at, v);
+      case Kind::swiglu: return write_gated(at, v);
+      case Kind::float32: return write_rows<Kind::float32, float>(at, v);
+    }
+  }
+
+  template <Kind kKind, class T>
+  __device__ void write_rows(const FragmentPlace& at, const float (&v)[kTokens / 2]) const {
+    T* out = static_cast<T*>(args.epilogue.out) + at.token * args.epilogue.ld + at.row;
+    const int left = args.m - at.token;
+#pragma unroll
+    for (int i = 0; i < kSlices * 2; ++i) {
+      const int token = i / 2 * 8 + i % 2;
+      if (token >= left) continue;
+      const float first = v[i / 2 * 4 + i % 2], second = v[i / 2 * 4 + 2 + i % 2];
+      T* to = out + token * args.epilogue.ld;
+      if constexpr (kKind == Kind::store)
+        store_pair(to, first, second, true);
+      else if constexpr (kKind == Kind::add)
+        add_pair(to, first, second, true);
+      else
+        *reinterpret_cast<float2*>(to) = make_float2(first, second);
+    }
+  }
+
+  // A slice's eight outputs by eight tokens change sides between lanes, so that every lane writes two neighbors of one
+  // token.
+  __device__ void write_gated(const FragmentPlace& at, const float (&v)[kTokens / 2]) const {
+    const int lane = thread % 32, first_token = at.token - 2 * (lane % 4) + lane / 4;
+    const int column = at.row / 2 - lane / 4 + 2 * (lane % 4);
+    auto* out = static_cast<__nv_bfloat16*>(args.epilogue.out) + first_token * args.epilogue.ld + column;
+    const int left = args.m - first_token;
+#pragma unroll
+    for (int j = 0; j < kSlices; ++j) {
+      const __nv_bfloat162 tokens =
+          __floats2bfloat162_rn(gated(v[4 * j], v[4 * j + 2]), gated(v[4 * j + 1], v[4 * j + 3]));
+      const uint32_t outputs = transpose_8x8(as_bits(tokens));
+      if (j * 8 < left) *reinterpret_cast<uint32_t*>(out + j * 8 * args.epilogue.ld) = outputs;
+    }
+  }
+
   static constexpr int kTogether = kSlices < 4 ? kSlices : 4;  // slices whose loads are under way at once
 
   __device__ void sum_slices(int first, int pieces, int block_row, int token_tile, int slice, int count) const {
     float4 sums[kTogether];
-    load_slices(sums, first, block_row, token_tile, slice, count);
+    load_slices(sums, first, true, token_tile, slice, count);
 #pragma unroll 2
     for (int p = 1; p < pieces; ++p) {
       float4 piece[kTogether];
-      load_slices(piece, first + p, block_row, token_tile, slice, count);
+      load_slices(piece, first + p, false, token_tile, slice, count);
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         sums[i].x += piece[i].x, sums[i].y += piece[i].y;
@@ -176,9 +235,9 @@ struct TileSums {
       finish(args, place(block_row, token_tile, slice + i), four);
     }
   }
-  __device__ void load_slices(float4 (&v)[kTogether], int worker, int block_row, int token_tile, int slice,
+  __device__ void load_slices(float4 (&v)[kTogether], int worker, bool begins, int token_tile, int slice,
                               int count) const {
-    const float4* from = partial(worker, block_row, token_tile) + slice * 128;
+    const float4* from = partial(worker, begins, token_tile) + slice * 128;
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) v[i] = i < count ? __ldcg(from + i * 128) : float4{};
   }
@@ -192,8 +251,8 @@ __device__ inline void reduce_cut_rows(const TileSums<kTokens>& sums, int worker
   const int end = args.workers.begin(worker + 1);
   const int first_row = begin / args.num_k_blocks, last_row = (end - 1) / args.num_k_blocks;
   for (int row = first_row;; row = last_row) {
-    if (sums.first_worker(row) != sums.last_worker(row))
-      for (int tile = 0; tile < args.token_tiles; ++tile) sums.reduce(worker, row, tile);
+    const int first = sums.first_worker(row), pieces = sums.last_worker(row) - first + 1;
+    for (int tile = 0; pieces > 1 && tile < args.token_tiles; ++tile) sums.reduce(worker, first, pieces, row, tile);
     if (row == last_row) return;
   }
 }

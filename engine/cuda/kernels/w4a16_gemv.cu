@@ -1,5 +1,5 @@
 // W4A16 products of few rows by mma.sync: cp.async stages of 256 packed rows by 128 columns, a warp for every 16 rows.
-// Plain where w4a16_gemm.cu is elaborate; both deal blocks and reduce alike.
+// Plain where w4a16_gemm.cuh is elaborate; both deal blocks and reduce alike.
 #include "engine/cuda/kernels/mma.cuh"
 #include "engine/cuda/kernels/reduce.cuh"
 #include "engine/cuda/kernels/w4a16_kernels.h"
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kThreads, 1) w4a16_gemv(const __grid_constant_
     if (job.kb_end - job.kb_begin == args.num_k_blocks)
       tile.write(job.block_row, job.token_tile, sums);
     else
-      tile.publish(worker, job.block_row, job.token_tile, sums);
+      tile.publish(worker, job, sums);
   }
   reduce_cut_rows(tile, worker);
 }
@@ -166,12 +166,7 @@ void add(std::vector<MmaKernel>& kernels) {
 
 std::vector<MmaKernel> make_kernels() {
   std::vector<MmaKernel> kernels;
-  add<1, false>(kernels);
-  add<2, false>(kernels);
-  add<4, false>(kernels);
-  add<1, true>(kernels);
-  add<2, true>(kernels);
-  add<4, true>(kernels);
+  for_every_grouping([&]<int kSets, bool kZeros> { add<kSets, kZeros>(kernels); });
   return kernels;
 }
 

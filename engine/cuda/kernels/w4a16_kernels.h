@@ -47,6 +47,18 @@ struct MmaKernel {
 };
 
 const std::vector<WgmmaKernel>& wgmma_kernels();
+std::vector<WgmmaKernel> tall_wgmma_kernels();  // those of four warpgroups, which wgmma_kernels holds too
 const std::vector<MmaKernel>& mma_kernels();
+
+// Calls add<sets, zeros>() for every way of grouping that kernels are compiled for.
+template <class Add>
+void for_every_grouping(const Add& add) {
+  add.template operator()<1, false>();
+  add.template operator()<2, false>();
+  add.template operator()<4, false>();
+  add.template operator()<1, true>();
+  add.template operator()<2, true>();
+  add.template operator()<4, true>();
+}
 
 }  // namespace assay::cuda

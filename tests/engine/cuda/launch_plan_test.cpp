@@ -22,10 +22,13 @@ TEST_CASE("workers share all blocks, each block once and in order, for shapes la
     CAPTURE(n);
     CAPTURE(k);
     CHECK(workers.begin(0) == 0);
-    CHECK(workers.begin(workers.count) == workers.num_blocks);
-    for (int block = 0; block < workers.num_blocks; ++block) {
+    const int num_blocks = static_cast<int>(workers.num_grains * workers.grain),
+              count = static_cast<int>(workers.count);
+    CHECK(num_blocks == shape_of(n, k).num_blocks());
+    CHECK(workers.begin(count) == num_blocks);
+    for (int block = 0; block < num_blocks; ++block) {
       const int worker = workers.of(block);
-      REQUIRE(worker < workers.count);
+      REQUIRE(worker < count);
       REQUIRE(workers.begin(worker) <= block);
       REQUIRE(block < workers.begin(worker + 1));
     }
@@ -69,6 +72,13 @@ TEST_CASE("few rows of many columns are streamed, many rows are computed as whol
   for (const int64_t m : {1, 64, 2048, 8192}) CHECK(plan_w4a16(m, gate_up, {}).schedule == LaunchPlan::Schedule::tiles);
 }
 
+TEST_CASE("where no row is cut, few tokens are multiplied by whole rows of blocks a thread block") {
+  const W4Shape gate_up = shape_of(65536, 5120), down = shape_of(5120, 32768);
+  for (const int64_t m : {1, 8, 16, 32, 64, 96, 128}) CHECK(plan_w4a16(m, gate_up, {}).warpgroups == 4);
+  CHECK(plan_w4a16(256, gate_up, {}).warpgroups == 2);
+  for (const int64_t m : {1, 64, 256}) CHECK(plan_w4a16(m, down, {}).warpgroups == 2);
+}
+
 TEST_CASE("a plan prints what it does") {
   LaunchPlan plan;
   plan.stages = 8;
@@ -84,6 +94,10 @@ TEST_CASE("plans that no kernel was compiled for are known") {
   plan.tile_tokens = 64;
   plan.stages = 10;
   CHECK_FALSE(plan_is_supported(plan, shape_of(256, 256)));
+  plan.stages = 4, plan.warpgroups = 4;
+  CHECK_FALSE(plan_is_supported(plan, shape_of(256, 256)));
+  plan.schedule = LaunchPlan::Schedule::tiles;
+  CHECK(plan_is_supported(plan, shape_of(256, 256)));
 }
 
 }  // namespace assay::cuda
