@@ -3,6 +3,7 @@
 #include "engine/cuda/kernels/dequant.cuh"
 #include "engine/cuda/kernels/mma.cuh"
 #include "engine/cuda/kernels/pipeline.cuh"
+#include "engine/cuda/kernels/silu.cuh"
 #include "engine/cuda/kernels/w4a16_schedule.cuh"
 
 // From float32 sums in the tensor core's fragments to the output: epilogues, and the sums of tiles that several workers
@@ -14,9 +15,6 @@ namespace assay::cuda {
 struct FragmentPlace {
   int row = 0, token = 0;
 };
-
-// The quick division is 2 ulp off at most, and bf16 rounds it away.
-__device__ inline float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
 __device__ inline void store_pair(__nv_bfloat16* out, float first, float second, bool both) {
   if (both)

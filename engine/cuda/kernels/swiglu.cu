@@ -2,13 +2,12 @@
 
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/kernels/common.cuh"
+#include "engine/cuda/kernels/silu.cuh"
 
 namespace assay::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-__device__ __forceinline__ float silu(float x) { return __fdiv_rn(x, 1.0f + __expf(-x)); }
 
 template <class T>
 __global__ void swiglu_rows(const T* gate_up, int64_t width, T* out, int64_t out_ld) {
