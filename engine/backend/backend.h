@@ -34,6 +34,7 @@ struct BackendInfo {
   int32_t max_sequences = 0;     // decoding neighbors worth having at once
   int32_t max_in_flight = 1;     // batches that may be submitted and not yet collected
   bool draws_tokens = false;     // answers LogitRequest::draw
+  bool feeds_tokens = false;     // takes Batch::feeds
 };
 
 // The seam between scheduling and arithmetic: a Batch goes in, log-probabilities come out. Owner of weights and KV

@@ -63,6 +63,14 @@ struct LogitRequest {
   std::optional<TokenDraw> draw = std::nullopt;  // and a token drawn from it; only for backends that draw tokens
 };
 
+// Row `row`'s token is not known yet: it is the one that the batch submitted just before, not collected yet, draws for
+// its request number `request`, or finds most likely where that draws none. Batch::tokens holds 0 there. Only for
+// backends that feed tokens.
+struct TokenFeed {
+  int32_t row = 0;
+  int32_t request = 0;
+};
+
 // One forward pass: what enters, where its keys and values go, what is wanted of it. Plain data, no pointers into
 // others.
 struct Batch {
@@ -70,6 +78,7 @@ struct Batch {
   std::vector<BatchSegment> segments;  // in row order, covering every row
   std::vector<KvCopy> copies;          // executed in order, before everything else
   std::vector<KvExtraWrite> extra_writes;
+  std::vector<TokenFeed> feeds;      // ascending rows
   std::vector<LogitRequest> logits;  // ascending rows, each row once
 
   int32_t num_rows() const { return static_cast<int32_t>(tokens.size()); }

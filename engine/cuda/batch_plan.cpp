@@ -216,6 +216,11 @@ BatchPlan plan_batch(const Batch& batch, const AttentionCut& cut, int32_t num_bl
   check_tokens(batch, vocab_size);
   BatchPlan plan;
   plan.tokens = batch.tokens;
+  plan.feeds.assign(batch.tokens.size(), -1);
+  for (const TokenFeed& feed : batch.feeds) {
+    ASSAY_CHECK(feed.row >= 0 && feed.row < batch.num_rows() && feed.request >= 0);
+    plan.feeds[static_cast<size_t>(feed.row)] = feed.request;
+  }
   std::vector<Write> writes;
   const std::vector<RowRun> segments = place_segments(batch, num_blocks, plan, writes);
   place_writes(batch, num_blocks, std::move(writes), plan);
@@ -235,6 +240,7 @@ UploadLayout lay_out(const BatchPlan& plan) {
   UploadLayout at;
   constexpr size_t kInt = sizeof(int32_t);
   at.tokens = reserve(at.bytes, plan.tokens.size(), kInt);
+  at.feeds = reserve(at.bytes, plan.feeds.size(), kInt);
   at.positions = reserve(at.bytes, plan.positions.size(), kInt);
   at.first_write = reserve(at.bytes, plan.first_write.size(), kInt);
   at.write_slots = reserve(at.bytes, plan.write_slots.size(), kInt);
@@ -259,6 +265,7 @@ UploadLayout lay_out(const BatchPlan& plan) {
 
 void write_upload(const BatchPlan& plan, const UploadLayout& at, std::byte* out) {
   put(out, at.tokens, plan.tokens);
+  put(out, at.feeds, plan.feeds);
   put(out, at.positions, plan.positions);
   put(out, at.first_write, plan.first_write);
   put(out, at.write_slots, plan.write_slots);
@@ -300,6 +307,7 @@ void pad_to_class(const DecodeClass& target, BatchPlan& plan) {
   const auto rows = static_cast<size_t>(target.rows);
   for (auto row = static_cast<int32_t>(plan.tokens.size()); row < target.rows; ++row) plan.wanted_rows.push_back(row);
   plan.tokens.resize(rows);
+  plan.feeds.resize(rows, -1);
   plan.positions.resize(rows);
   plan.first_write.resize(rows + 1, plan.first_write.back());
   plan.write_slots.resize(rows);

@@ -65,6 +65,7 @@ struct BatchPlan {
   int32_t num_generated = 0;          // rows of generated tokens: the first ones
   int32_t num_wanted_generated = 0;   // of wanted_rows
   std::vector<int32_t> tokens;        // [num_rows]
+  std::vector<int32_t> feeds;         // [num_rows]: request of the batch before that decides the token; -1: it is known
   std::vector<int32_t> positions;     // [num_rows]
   std::vector<int32_t> first_write;   // [num_rows + 1]
   std::vector<int32_t> write_slots;   // block * 16 + slot
@@ -105,7 +106,8 @@ AttentionPlan plan_attention(const std::vector<RowRun>& runs, const AttentionCut
 // Where the pieces of a plan lie in the one upload of a step.
 struct UploadLayout {
   // Byte offsets, each a multiple of 16.
-  int64_t tokens = 0, positions = 0, first_write = 0, write_slots = 0, copies = 0, wanted_rows = 0, block_tables = 0;
+  int64_t tokens = 0, feeds = 0, positions = 0, first_write = 0, write_slots = 0, copies = 0, wanted_rows = 0,
+          block_tables = 0;
   int64_t first_target = 0, targets = 0, num_top = 0, kept_row = 0, draws = 0;
   struct Attention {
     int64_t narrow = 0, wide = 0, simple = 0, combines = 0;

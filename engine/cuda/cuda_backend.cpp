@@ -72,7 +72,7 @@ class CudaBackend final : public Backend {
   }
 
   const BackendInfo& info() const override { return info_; }
-  int64_t num_replayed_steps() const { return graphs_.num_replayed(); }
+  int64_t num_replayed_steps() const { return passes_[0].graphs.num_replayed() + passes_[1].graphs.num_replayed(); }
 
   Result<std::vector<LogitResult>> forward(const Batch& batch) override {
     ASSAY_TRY(submit(batch));
@@ -105,8 +105,11 @@ class CudaBackend final : public Backend {
     UploadLayout at;
     AnswerLayout answers;
     Mirror upload, results;
-    DeviceBuffer kept;  // float [rows, vocab_size]: whole rows that were asked for
-    Event done;         // results lie on the host
+    DeviceBuffer kept;    // float [rows, vocab_size]: whole rows that were asked for
+    DeviceBuffer chosen;  // int32 [rows of the largest batch]: the tokens of its requests, for the batch behind it
+    DecodeGraphs graphs;  // of batches that pass here: they point at the buffers above
+    std::pair<const void*, const void*> graph_addresses;
+    Event done;  // results lie on the host
   };
   struct Rows {
     int64_t generated = 0;  // the first ones
@@ -120,7 +123,9 @@ class CudaBackend final : public Backend {
   Status checked_submit(const Batch& batch);
   Status begin(Pass& pass);
   Status run(const Pass& pass);
-  Status run_decode(const DecodeClass& which, const Pass& pass);
+  Status run_decode(const DecodeClass& which, Pass& pass);
+  Status choose(const Pass& pass);
+  Status feed(const Pass& pass);
   Status take_answers(const Pass& pass);
   Status run_layers(const Pass& pass);
   Status run_layer(const Pass& pass, int64_t index);
@@ -155,21 +160,20 @@ class CudaBackend final : public Backend {
   Element element_ = Element::bf16;
   AttentionCut cut_;
   std::array<Pass, kMaxInFlight> passes_;
-  DecodeGraphs graphs_;
   bool overlap_ = false;  // of kernels being queued
-  std::pair<const void*, const void*> graph_addresses_;
   int next_pass_ = 0, num_in_flight_ = 0;
 };
 
 Status CudaBackend::checked_submit(const Batch& batch) {
   ASSAY_CHECK_LE(batch.num_rows(), info_.max_batch_tokens);
   ASSAY_CHECK_LT(num_in_flight_, kMaxInFlight);
-  if (num_in_flight_ == 0) next_pass_ = 0;  // where graphs are recorded
+  ASSAY_CHECK(batch.feeds.empty() || num_in_flight_ > 0);
+  if (num_in_flight_ == 0) next_pass_ = 0;  // so that steps that wait for their answers find their graphs there
   Pass& pass = passes_[static_cast<size_t>(next_pass_)];
   pass.batch = &batch;
   pass.plan = plan_batch(batch, cut_, info_.num_kv_blocks, config_.vocab_size, kMaxDeviceTop);
   for (const int32_t position : pass.plan.positions) ASSAY_CHECK_LT(position, plan_.rope_positions);
-  const auto which = &pass == &passes_.front() ? decode_class(batch, pass.plan) : std::nullopt;
+  const auto which = decode_class(batch, pass.plan);
   if (which) pad_to_class(*which, pass.plan);
   ASSAY_TRY(begin(pass));
   ASSAY_TRY(which ? run_decode(*which, pass) : run(pass));
@@ -186,9 +190,9 @@ Status CudaBackend::run(const Pass& pass) {
 }
 
 // Steps of a class differ in what they upload only.
-Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
+Status CudaBackend::run_decode(const DecodeClass& which, Pass& pass) {
   const std::pair<const void*, const void*> addresses = {pass.upload.device.data(), pass.results.device.data()};
-  if (std::exchange(graph_addresses_, addresses) != addresses) graphs_.clear();
+  if (std::exchange(pass.graph_addresses, addresses) != addresses) pass.graphs.clear();
   DecodeStep step;
   step.launch = [&](bool overlap) {
     overlap_ = overlap;
@@ -210,7 +214,7 @@ Status CudaBackend::run_decode(const DecodeClass& which, const Pass& pass) {
     if (which.draws) add(bytes_at(pass.answers.drawn, pass.batch->logits.size() * sizeof(DrawnToken)));
     return answers;
   };
-  return graphs_.run(which, stream_.get(), step);
+  return pass.graphs.run(which, stream_.get(), step);
 }
 
 // Memory for what this batch wishes, and its bookkeeping in one copy.
@@ -218,6 +222,11 @@ Status CudaBackend::begin(Pass& pass) {
   pass.at = lay_out(pass.plan);
   if (pass.done.get() == nullptr) {
     ASSAY_ASSIGN(pass.done, Event::create());
+  }
+  for (Pass& each : passes_) {  // of both: recorded steps point at the other one's
+    if (!each.chosen.empty()) continue;
+    const int64_t rows = std::max(info_.max_batch_tokens, kMostDecodeRows);
+    ASSAY_ASSIGN(each.chosen, DeviceBuffer::allocate(rows * 4, "chosen tokens"));
   }
   ASSAY_TRY(pass.upload.reserve(std::max(pass.at.bytes, plan_.upload_bytes), "a batch's bookkeeping"));
   const auto rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
@@ -247,6 +256,7 @@ Status CudaBackend::run_layers(const Pass& pass) {
   ASSAY_TRY(copy_kv_blocks(element_, kv_layer(0), config_.num_layers, plan_.kv_bytes / config_.num_layers,
                            uploaded<int32_t>(pass, pass.at.copies), static_cast<int64_t>(pass.plan.copies.size() / 3),
                            stream_.get()));
+  ASSAY_TRY(feed(pass));
   ASSAY_TRY(embed(element_, model_.embedding(), uploaded<int32_t>(pass, pass.at.tokens), pass.plan.num_rows(),
                   config_.hidden_size, space_.residual.as<float>(), queue()));
   for (int64_t index = 0; index < config_.num_layers; ++index) ASSAY_TRY(run_layer(pass, index));
@@ -364,7 +374,28 @@ Status CudaBackend::read_head(const Pass& pass) {
     ASSAY_TRY(read_logits(work, queue()));
     if (!plan.draws.empty()) ASSAY_TRY(draw_rows(pass, first, work.rows));
   }
-  return ok_status();
+  return choose(pass);
+}
+
+Status CudaBackend::choose(const Pass& pass) {
+  const auto* answers = pass.results.device.as<std::byte>();
+  ChooseTokens work;
+  work.stats = reinterpret_cast<const ChunkStats*>(answers + pass.answers.stats);
+  work.num_chunks = static_cast<int32_t>(plan_.num_chunks);
+  work.draws = pass.plan.draws.empty() ? nullptr : uploaded<TokenDraw>(pass, pass.at.draws);
+  work.drawn = reinterpret_cast<const DrawnToken*>(answers + pass.answers.drawn);
+  work.rows = static_cast<int64_t>(pass.plan.wanted_rows.size());
+  work.vocab_size = config_.vocab_size;
+  work.chosen = pass.chosen.as<int32_t>();
+  return choose_tokens(work, queue());
+}
+
+// From the pass before: a batch that asks for it was submitted while that one was in flight.
+Status CudaBackend::feed(const Pass& pass) {
+  const Pass& before = &pass == &passes_[0] ? passes_[1] : passes_[0];
+  auto* tokens = reinterpret_cast<int32_t*>(pass.upload.device.as<std::byte>() + pass.at.tokens);
+  return feed_tokens(uploaded<int32_t>(pass, pass.at.feeds), pass.plan.num_rows(), before.chosen.as<int32_t>(), tokens,
+                     queue());
 }
 
 // Tokens from the logits of wanted rows [first, first + rows), which lie in the work space.
@@ -547,6 +578,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelConfig& config, const M
   info.max_sequences = kDefaultSequences;
   info.max_in_flight = kMaxInFlight;
   info.draws_tokens = true;
+  info.feeds_tokens = true;
   return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(config, plan, std::move(blas), std::move(stream),
                                                                 std::move(copies), std::move(model), std::move(space),
                                                                 std::move(info), device.num_sms));

@@ -160,4 +160,18 @@ struct DrawTokens {
 };
 Status draw_tokens(const DrawTokens& work, const Queue& queue);
 
+// The token of each request: the drawn one where the request draws, else the most likely one.
+struct ChooseTokens {
+  const ChunkStats* stats = nullptr;  // [rows, num_chunks]
+  int32_t num_chunks = 0;
+  const TokenDraw* draws = nullptr;  // [rows], or none
+  const DrawnToken* drawn = nullptr;
+  int64_t rows = 0, vocab_size = 0;
+  int32_t* chosen = nullptr;  // [rows], always inside the vocabulary
+};
+Status choose_tokens(const ChooseTokens& work, const Queue& queue);
+
+// tokens[row] = chosen[feeds[row]] where feeds[row] is not negative.
+Status feed_tokens(const int32_t* feeds, int64_t rows, const int32_t* chosen, int32_t* tokens, const Queue& queue);
+
 }  // namespace assay::cuda

@@ -43,11 +43,14 @@ bool Generation::accept(SampledToken sampled) {
       return true;
     }
   }
-  // What fills the model's context to the brim is predicted but cannot be fed.
-  const bool can_go_on = prompt_->size() + num_generated() <= max_history_;
-  if (can_go_on && num_generated() < static_cast<size_t>(sampling_->max_tokens)) return false;
+  if (has_room_after(num_generated())) return false;
   end_at_length();
   return true;
+}
+
+// What fills the model's context to the brim is predicted but cannot be fed.
+bool Generation::has_room_after(size_t num_tokens) const {
+  return prompt_->size() + num_tokens <= max_history_ && num_tokens < static_cast<size_t>(sampling_->max_tokens);
 }
 
 void Generation::fail(std::string error) {

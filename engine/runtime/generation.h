@@ -33,6 +33,8 @@ class Generation {
   SampledToken choose(std::span<const float> logits) const;
   // Takes the next token. True when it ended the generation.
   bool accept(SampledToken sampled);
+  // Whether the next token ends it, whatever it is.
+  bool ends_with_next() const { return !has_room_after(num_generated() + 1); }
   // Ends it without a text: an infrastructure failure.
   void fail(std::string error);
 
@@ -41,6 +43,7 @@ class Generation {
   Completion take_completion() { return std::move(completion_); }
 
  private:
+  bool has_room_after(size_t num_tokens) const;
   bool is_stop_token(TokenId token) const;
   void end_at_stop_token();
   void end_at_stop_string(const StopWatcher::Hit& hit);

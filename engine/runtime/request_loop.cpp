@@ -150,17 +150,38 @@ Result<bool> RequestLoop::step() {
 }
 
 Status RequestLoop::run_batch() {
-  const auto most = static_cast<size_t>(std::max(1, backend_.info().max_in_flight));
-  while (in_flight_.size() < most && (in_flight_.empty() || !in_flight_.back().generates)) {
+  while (can_plan_next()) {
     ASSAY_ASSIGN(const bool submitted, submit_next());
     if (!submitted) break;
   }
   return in_flight_.empty() ? ok_status() : collect_oldest();
 }
 
+// One batch of unknown tokens at most, so that a sequence awaits one.
+bool RequestLoop::can_plan_next() const {
+  if (in_flight_.empty()) return true;
+  if (in_flight_.size() >= static_cast<size_t>(std::max(1, backend_.info().max_in_flight))) return false;
+  const InFlight& last = in_flight_.back();
+  if (!last.generates) return true;
+  if (!backend_.info().feeds_tokens || in_flight_.size() > 1) return false;
+  const auto& requests = last.plan.batch.logits;
+  return std::none_of(requests.begin(), requests.end(), [](const LogitRequest& r) { return r.want_logits; });
+}
+
+// Generations go on with the tokens that this batch will choose; who ends with them for sure does not.
+void RequestLoop::await_tokens(InFlight& batch) {
+  if (!batch.generates || std::exchange(batch.awaited, true)) return;
+  for (size_t i = 0; i < batch.plan.uses.size(); ++i) {
+    Sequence& sequence = *batch.plan.uses[i].sequence;
+    if (!sequence.generates || sequence.state == SequenceState::finished) continue;
+    if (!generation_of(sequence).ends_with_next()) scheduler_.await_token(sequence, static_cast<int32_t>(i));
+  }
+}
+
 // False when there is nothing to submit. The scheduler goes on as if the batch had run: its results are not needed for
 // that, save those of generations.
 Result<bool> RequestLoop::submit_next() {
+  if (!in_flight_.empty()) await_tokens(in_flight_.back());
   for (;;) {
     InFlight& next = in_flight_.emplace_back();
     next.plan = scheduler_.next();
@@ -198,7 +219,8 @@ void RequestLoop::deliver(const ScheduledBatch& plan, const std::vector<LogitRes
     if (!plan.uses[i].sequence->generates) deliver_scores(plan.uses[i], results[i]);
   }
   deliver_tokens(plan, results);
-  scheduler_.take_finished();
+  // Batches behind this one may name those that ended with it.
+  for (auto& sequence : scheduler_.take_finished()) in_flight_.back().ended.push_back(std::move(sequence));
 }
 
 void RequestLoop::account(const ScheduledBatch& plan) {
@@ -240,7 +262,7 @@ void RequestLoop::deliver_tokens(const ScheduledBatch& plan, const std::vector<L
   std::vector<size_t> rows;
   std::vector<const Generation*> generations;
   for (size_t i = 0; i < results.size(); ++i) {
-    if (!plan.uses[i].sequence->generates) continue;
+    if (!plan.uses[i].sequence->generates || plan.uses[i].sequence->state == SequenceState::finished) continue;
     rows.push_back(i);
     generations.push_back(&generation_of(*plan.uses[i].sequence));
   }

@@ -26,7 +26,8 @@ struct RequestLoopOptions {
 };
 
 // Requests in, batches through a Backend, answers out: what is left of the engine without checkpoint and tokenizer. A
-// batch is planned while the one before it runs, unless it needs a token that one generates.
+// batch is planned while the one before it runs, unless it needs a token that one generates and the backend cannot feed
+// it; where it can, a sequence that ends is found out one batch late, and that row's result is dropped.
 // Answers depend on the request and the backend's numbers only. One thread at a time.
 class RequestLoop {
  public:
@@ -57,6 +58,7 @@ class RequestLoop {
     ScheduledBatch plan;
     std::vector<std::unique_ptr<Sequence>> ended;  // sequences that the scheduler let go meanwhile: plans name them
     bool generates = false;                        // its answers decide what comes next
+    bool awaited = false;                          // and what comes next was planned without them
   };
 
   Status check_tokens(const char* field, const Tokens& tokens) const;
@@ -65,6 +67,8 @@ class RequestLoop {
   void plan_queued();
   std::string cache_too_small(int64_t num_tokens) const;
   Status run_batch();
+  bool can_plan_next() const;
+  void await_tokens(InFlight& batch);
   Result<bool> submit_next();
   Status collect_oldest();
   void deliver(const ScheduledBatch& plan, const std::vector<LogitResult>& results);

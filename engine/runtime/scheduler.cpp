@@ -57,16 +57,28 @@ ScheduledBatch Scheduler::next() {
     plan_running(plan, false);
     if (!preempted_) plan_waiting(plan);
     num_tokens_scheduled_ += plan.batch.num_rows();
-    if (plan.batch.num_rows() > 0 || idle()) return plan;
+    if (plan.batch.num_rows() > 0 || idle() || awaits_tokens()) return plan;
     // Without rows the oldest has taken all others' blocks and the tree's, and still lacks one.
-    if (!running_.empty()) rejected_.push_back(take_running(*running_.front()));
+    if (!running_.empty()) {
+      rejected_.push_back(take_running(*running_.front()));
+      rejected_.back()->state = SequenceState::finished;
+    }
   }
+}
+
+// Someone has computed all tokens that are known of it, and goes on or ends with what the batch in flight says.
+bool Scheduler::awaits_tokens() const {
+  return std::any_of(running_.begin(), running_.end(), [](const std::unique_ptr<Sequence>& sequence) {
+    return sequence->num_computed == sequence->num_tokens();
+  });
 }
 
 void Scheduler::plan_running(ScheduledBatch& plan, bool generated) {
   // Planning one sequence may send younger ones back: the index stays valid, an iterator would not.
   for (size_t i = 0; i < running_.size() && budget_left(plan) > 0; ++i) {
-    if (running_[i]->next_is_generated() == generated) plan_rows(plan, *running_[i]);
+    Sequence& sequence = *running_[i];
+    if (sequence.num_computed == sequence.num_tokens()) continue;
+    if (sequence.next_is_generated() == generated) plan_rows(plan, sequence);
   }
 }
 
@@ -202,6 +214,8 @@ void Scheduler::add_segment(ScheduledBatch& plan, Sequence& sequence, int32_t en
   const auto table = sequence.block_table.begin();
   segment.block_table.assign(table, table + kv_blocks_for(end));
   for (int32_t i = sequence.num_computed; i < end; ++i) plan.batch.tokens.push_back(sequence.token(i));
+  if (sequence.awaited_request >= 0 && end == sequence.num_tokens())
+    plan.batch.feeds.push_back({plan.batch.num_rows() - 1, sequence.awaited_request});
   add_logit_requests(plan, sequence, segment.first_row, end);
   if (options_.prefix_tree && !segment.generated) share(sequence, segment);
   plan.batch.segments.push_back(std::move(segment));
@@ -281,13 +295,25 @@ void Scheduler::abandon(const ScheduledBatch& batch) {
 }
 
 void Scheduler::append_token(Sequence& sequence, TokenId token) {
-  ASSAY_CHECK(sequence.state == SequenceState::decoding);
-  ASSAY_CHECK_EQ(sequence.num_computed, sequence.num_tokens());
+  if (std::exchange(sequence.awaited_request, -1) >= 0) {
+    sequence.tail.back() = token;
+    return;
+  }
+  // Who was sent back while its token was on the way computes it again with all others.
+  ASSAY_CHECK(sequence.state == SequenceState::waiting || sequence.num_computed == sequence.num_tokens());
   sequence.tail.push_back(token);
 }
 
+void Scheduler::await_token(Sequence& sequence, int32_t request) {
+  ASSAY_CHECK(sequence.state == SequenceState::decoding);
+  ASSAY_CHECK_EQ(sequence.num_computed, sequence.num_tokens());
+  ASSAY_CHECK_LT(sequence.awaited_request, 0);
+  sequence.tail.push_back(0);
+  sequence.awaited_request = request;
+}
+
 void Scheduler::finish(Sequence& sequence) {
-  finished_.push_back(take_running(sequence));
+  finished_.push_back(sequence.state == SequenceState::waiting ? take_waiting(sequence) : take_running(sequence));
   sequence.state = SequenceState::finished;
 }
 
@@ -322,6 +348,15 @@ std::unique_ptr<Sequence> Scheduler::take_running(const Sequence& sequence) {
   running_.erase(place);
   release_blocks(*taken);
   num_generating_ -= taken->generates ? 1 : 0;
+  return taken;
+}
+
+std::unique_ptr<Sequence> Scheduler::take_waiting(const Sequence& sequence) {
+  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const std::unique_ptr<Sequence>& other) { return other.get() == &sequence; });
+  ASSAY_CHECK(place != waiting_.end());
+  std::unique_ptr<Sequence> taken = std::move(*place);
+  waiting_.erase(place);
   return taken;
 }
 

@@ -45,6 +45,7 @@ struct ScheduledBatch {
 // When blocks run out, tree leaves are evicted; if that is not enough the youngest sequence is preempted: its blocks go
 // back and its tokens so far become its prompt. The oldest sequence can always take what all others hold, so every
 // batch moves someone forward. A sequence that cannot fit the cache even alone is handed back in `rejected`.
+// A batch may be planned before the tokens of the one before it are known: see await_token().
 // Bookkeeping only; not thread-safe. Every batch of next() is answered by complete() or abandon() before the next.
 // Based on: Yu et al. Orca. 2022 (iteration-level batching); Agrawal et al. Sarathi-Serve. 2024 (chunked prefill).
 class Scheduler {
@@ -54,7 +55,8 @@ class Scheduler {
   // Sequences wait in the order given, behind those already waiting.
   void add(std::vector<std::unique_ptr<Sequence>> sequences);
   bool idle() const;
-  // The next batch; empty (no rows) only when idle or when all that was left got rejected.
+  // The next batch; empty (no rows) only when idle, when all that was left got rejected, or when all of it waits for
+  // append_token().
   ScheduledBatch next();
   // After the batch ran: KV of its rows is valid, sequences advance. Scoring sequences with nothing left are finished;
   // they stay alive until take_finished().
@@ -62,9 +64,12 @@ class Scheduler {
   // The batch did not run: everything is as before it was planned, save that the prefix tree has forgotten what it
   // knew.
   void abandon(const ScheduledBatch& batch);
-  // The caller sampled a token for a decoding sequence: appends it.
+  // The caller sampled a token for a decoding sequence: appends it, or says what an awaited one is.
   void append_token(Sequence& sequence, TokenId token);
-  // The caller ended a generation: frees its blocks (the prompt's stay in the tree).
+  // Request `request` of the batch in flight decides the next token of a decoding sequence: the next batch feeds it
+  // from there. One token a sequence at most may be awaited.
+  void await_token(Sequence& sequence, int32_t request);
+  // The caller ended a generation, wherever it is: frees its blocks (the prompt's stay in the tree).
   void finish(Sequence& sequence);
   std::vector<std::unique_ptr<Sequence>> take_finished();
   std::vector<std::unique_ptr<Sequence>> take_rejected();
@@ -88,11 +93,13 @@ class Scheduler {
   void plan_rows(ScheduledBatch& plan, Sequence& sequence);
   int32_t reserve(const ScheduledBatch& plan, Sequence& sequence, int32_t end);
   KvBlockId find_block(const ScheduledBatch& plan, const Sequence& sequence);
+  bool awaits_tokens() const;
   bool preempt_younger(const ScheduledBatch& plan, const Sequence& sequence);
   void add_segment(ScheduledBatch& plan, Sequence& sequence, int32_t end);
   void add_logit_requests(ScheduledBatch& plan, Sequence& sequence, int32_t first_row, int32_t end);
   void share(const Sequence& sequence, const BatchSegment& segment);
   std::unique_ptr<Sequence> take_running(const Sequence& sequence);
+  std::unique_ptr<Sequence> take_waiting(const Sequence& sequence);
   void send_back(const Sequence& sequence);
   void release_blocks(Sequence& sequence);
   void collect_tokens(const Sequence& sequence);

@@ -36,6 +36,8 @@ struct Sequence {
   int sample_index = 0;
   bool generates = false;
   std::shared_ptr<const SamplingParams> sampling;
+  // Not negative: the last token of `tail` is not known yet; this request of the batch in flight decides it.
+  int32_t awaited_request = -1;
 
   int32_t num_computed = 0;            // tokens whose KV is in the block table
   std::vector<KvBlockId> block_table;  // this sequence holds a reference on each

@@ -87,6 +87,7 @@ struct FakeBackendOptions {
   int failing_call = -1;                    // this batch is an internal error
   int full_call = -1;                       // this batch finds no memory, whatever its size
   bool draws_tokens = false;
+  bool feeds_tokens = false;
   int max_in_flight = 1;  // more: batches run when they are collected, errors of running come then
 };
 
@@ -102,6 +103,7 @@ class FakeBackend final : public Backend {
     info_.max_sequences = options.max_sequences;
     info_.max_in_flight = options.max_in_flight;
     info_.draws_tokens = options.draws_tokens;
+    info_.feeds_tokens = options.feeds_tokens;
     const auto slots = static_cast<size_t>(options.num_kv_blocks) * kKvBlockTokens;
     for (auto& layer : keys_) {
       layer.resize(slots);
@@ -138,7 +140,7 @@ class FakeBackend final : public Backend {
     submitted_.pop_front();
     REQUIRE(next.batch->tokens == next.copy.tokens);  // it is still there, and as it was
     if (fails(next.call)) return failure();
-    return run(next.copy);
+    return run(fed(next.copy));
   }
 
  private:
@@ -150,6 +152,12 @@ class FakeBackend final : public Backend {
 
   bool fails(int call) const { return call == options_.failing_call; }
   static Status failure() { return internal_error("logits of row 0 are not finite"); }
+
+  // With the tokens that the batch before it chose.
+  Batch fed(Batch batch) const {
+    for (const TokenFeed& feed : batch.feeds) batch.tokens[size_t(feed.row)] = chosen_.at(size_t(feed.request));
+    return batch;
+  }
 
   std::vector<LogitResult> run(const Batch& batch) {
     for (const KvCopy& copy : batch.copies) {
@@ -168,6 +176,9 @@ class FakeBackend final : public Backend {
     for (const LogitRequest& request : batch.logits) {
       results.push_back(FakeModel::result(options_.model.logits(states[size_t(request.row)]), request));
     }
+    chosen_.clear();
+    for (size_t i = 0; i < results.size(); ++i)
+      chosen_.push_back(batch.logits[i].draw ? results[i].drawn : results[i].argmax);
     return results;
   }
 
@@ -209,10 +220,24 @@ class FakeBackend final : public Backend {
     write(batch, 1, [](size_t, int32_t, bool) { return uint64_t{3}; });
   }
 
+  void check_feeds(const Batch& batch) {
+    REQUIRE((batch.feeds.empty() || options_.feeds_tokens));
+    int32_t last_row = -1;
+    for (const TokenFeed& feed : batch.feeds) {
+      REQUIRE(!submitted_.empty());
+      REQUIRE(feed.row > last_row);
+      REQUIRE(feed.row < batch.num_rows());
+      REQUIRE(batch.tokens[size_t(feed.row)] == 0);
+      REQUIRE((feed.request >= 0 && feed.request < int32_t(submitted_.back().copy.logits.size())));
+      last_row = feed.row;
+    }
+  }
+
   void check(const Batch& batch) {
     REQUIRE(batch.num_rows() > 0);
     REQUIRE(batch.num_rows() <= options_.max_batch_tokens);
     check_segments(batch);
+    check_feeds(batch);
     check_writes(batch);
     int32_t last_row = -1;
     for (const LogitRequest& request : batch.logits) {
@@ -263,6 +288,7 @@ class FakeBackend final : public Backend {
   std::vector<uint64_t> keys_[2];  // by layer: [num_kv_blocks * kKvBlockTokens]
   std::vector<Batch> batches_;
   std::deque<Submitted> submitted_;
+  std::vector<TokenId> chosen_;  // of the last batch that ran, one a request
   int most_in_flight_ = 0;
 };
 

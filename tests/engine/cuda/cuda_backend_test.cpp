@@ -196,6 +196,58 @@ TEST_CASE("drawn tokens are those of the row's logits, launched or replayed, wha
   CHECK(cuda::num_replayed_steps(*backend) > 60);
 }
 
+TEST_CASE("a batch that is fed the tokens of the one before gives the bits of one that is given them") {
+  ASSAY_NEEDS_DEVICE();
+  constexpr int32_t kSteps = 60;
+  const Loaded model({.head_dim = 64}, 32);
+  const Tokens prompt = some_tokens(model.config.vocab_size, 5);
+  const auto told = model.backend("bfloat16"), fed = model.backend("bfloat16");
+  REQUIRE(fed->info().feeds_tokens);
+  const auto step = [&](int32_t count, int32_t position, const Tokens* tokens) {
+    Batch batch;
+    for (int32_t s = 0; s < count; ++s) {
+      BatchSegment segment{s, 1, position, {}, true};
+      for (int32_t b = 0; b * kKvBlockTokens <= position; ++b) segment.block_table.push_back(s * 4 + b);
+      batch.tokens.push_back(tokens ? (*tokens)[static_cast<size_t>(s)] : 0);
+      if (!tokens) batch.feeds.push_back({s, count - 1 - s});  // requests were in another order before
+      batch.segments.push_back(segment);
+      LogitRequest request{s, {}, 0, false, {}};
+      if ((s + position) % 3 == 1) request.draw = TokenDraw{0.7f, 0, 0.9f, 0, 5, s, position + 1};
+      batch.logits.push_back(request);
+    }
+    return batch;
+  };
+  const auto chosen = [](const Batch& batch, const std::vector<LogitResult>& results) {
+    Tokens tokens;
+    for (size_t i = results.size(); i-- > 0;)
+      tokens.push_back(batch.logits[i].draw ? results[i].drawn : results[i].argmax);
+    return tokens;
+  };
+  for (const int32_t count : {1, 5}) {
+    std::vector<Batch> batches = {step(count, 0, &prompt)};
+    batches.reserve(kSteps);
+    REQUIRE(fed->submit(batches[0]).ok());
+    Batch given = batches[0];
+    for (int32_t position = 1; position <= kSteps; ++position) {
+      if (position < kSteps) {
+        batches.push_back(step(count, position, nullptr));
+        REQUIRE(fed->submit(batches.back()).ok());
+      }
+      const auto want = told->forward(given).value();
+      const auto got = fed->collect().value();
+      REQUIRE(got.size() == want.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        REQUIRE(got[i].argmax == want[i].argmax);
+        REQUIRE(got[i].argmax_logprob == want[i].argmax_logprob);
+        REQUIRE(got[i].drawn == want[i].drawn);
+      }
+      const Tokens next = chosen(given, want);
+      given = step(count, position, &next);
+    }
+  }
+  CHECK(cuda::num_replayed_steps(*fed) > kSteps);
+}
+
 TEST_CASE("long contexts agree with the CPU backend") {
   ASSAY_NEEDS_DEVICE();
   const Loaded model({.heads = 4, .kv_heads = 1, .head_dim = 128});

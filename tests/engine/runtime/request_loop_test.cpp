@@ -39,6 +39,7 @@ struct Setup {
   int max_model_len = 1000;
   int max_in_flight = 1;
   bool draws_tokens = false;
+  bool feeds_tokens = false;
   int failing_call = -1;
   int full_call = -1;
 };
@@ -51,6 +52,7 @@ FakeBackendOptions backend_options(const Setup& setup) {
   options.rows_that_fit = setup.rows_that_fit;
   options.max_in_flight = setup.max_in_flight;
   options.draws_tokens = setup.draws_tokens;
+  options.feeds_tokens = setup.feeds_tokens;
   options.failing_call = setup.failing_call;
   options.full_call = setup.full_call;
   return options;
@@ -251,13 +253,14 @@ constexpr int32_t kFewestBlocks = 7;
 
 // How often the scheduler's harder paths were walked.
 struct Paths {
-  int64_t preemptions = 0, copies = 0, extra_writes = 0, mixed = 0, chains = 0;
+  int64_t preemptions = 0, copies = 0, extra_writes = 0, feeds = 0, mixed = 0, chains = 0;
 
   void count(const Rig& rig) {
     preemptions += rig.loop.stats().preemptions;
     for (const Batch& batch : rig.backend.batches()) {
       copies += static_cast<int64_t>(batch.copies.size());
       extra_writes += static_cast<int64_t>(batch.extra_writes.size());
+      feeds += static_cast<int64_t>(batch.feeds.size());
       for (const KvCopy& copy : batch.copies) {
         mixed += std::any_of(batch.extra_writes.begin(), batch.extra_writes.end(),
                              [&](const KvExtraWrite& extra) { return extra.block == copy.to; });
@@ -315,6 +318,7 @@ TEST_CASE("answers depend on the request alone: not on order, waves, token budge
           setup.max_sequences = seed % 2 == 0 ? 16 : 3;
           setup.max_in_flight = 1 + static_cast<int>(seed % 3);
           setup.draws_tokens = seed % 4 < 2;
+          setup.feeds_tokens = seed % 8 < 5;
           CAPTURE(seed);
           CAPTURE(budget);
           CAPTURE(kv_blocks);
@@ -327,8 +331,24 @@ TEST_CASE("answers depend on the request alone: not on order, waves, token budge
   CHECK(paths.preemptions > 100);
   CHECK(paths.copies > 1000);
   CHECK(paths.extra_writes > 1000);
+  CHECK(paths.feeds > 10000);
   CHECK(paths.mixed > 10);
   CHECK(paths.chains > 10);
+}
+
+TEST_CASE("sequences that are sent back while their token is on its way answer all the same") {
+  Paths paths;
+  for (uint32_t seed = 100; seed < 180; ++seed) {
+    Setup setup;
+    setup.budget = seed % 2 == 0 ? 16 : 64;
+    setup.kv_blocks = kFewestBlocks + static_cast<int32_t>(seed % 4);
+    setup.max_in_flight = 2;
+    setup.draws_tokens = setup.feeds_tokens = true;
+    CAPTURE(seed);
+    check_all_answered(setup, Workload(seed).requests(30), seed, paths);
+  }
+  CHECK(paths.preemptions > 50);
+  CHECK(paths.feeds > 1000);
 }
 
 TEST_CASE("running out of scratch memory shrinks the batches and changes no answer") {
@@ -340,6 +360,7 @@ TEST_CASE("running out of scratch memory shrinks the batches and changes no answ
       setup.rows_that_fit = 20;
       setup.kv_blocks = kv_blocks;
       setup.max_in_flight = 1 + static_cast<int>(seed % 2);
+      setup.feeds_tokens = seed % 4 < 2;
       CAPTURE(seed);
       check_all_answered(setup, Workload(seed).requests(25), seed, paths);
     }
@@ -355,6 +376,7 @@ TEST_CASE("memory that is missing once, at any batch, changes no answer") {
       setup.budget = 64;
       setup.full_call = call;
       setup.max_in_flight = max_in_flight;
+      setup.feeds_tokens = max_in_flight == 2;
       setup.kv_blocks = call % 2 == 0 ? 20 : 512;
       CAPTURE(call);
       check_all_answered(setup, requests, 61, paths);
@@ -588,6 +610,40 @@ TEST_CASE("a batch is planned while the one before runs, unless it waits for a t
   writes.submit(request);
   writes.run();
   CHECK(writes.backend.most_in_flight() == 1);
+}
+
+TEST_CASE("where a backend feeds tokens, generations are planned a batch ahead, and one that ends early costs a row") {
+  GenerateRequest request{std::make_shared<const Tokens>(Tokens(12, 3)), {}};
+  request.sampling.max_tokens = 5;
+  request.sampling.ignore_eos = true;
+  Setup setup;
+  setup.max_in_flight = 2;
+  setup.feeds_tokens = true;
+  const auto run = [&](const GenerateRequest& asked) {
+    Rig rig(setup);
+    rig.submit(asked);
+    rig.run();
+    std::vector<Answer> answers = rig.loop.poll();
+    REQUIRE(answers.size() == 1);
+    CHECK(rig.backend.most_in_flight() == 2);
+    return std::pair{answers[0].completions.at(0), rig.backend.batches()};
+  };
+  const auto [whole, batches] = run(request);
+  CHECK(whole.tokens.size() == 5);
+  REQUIRE(batches.size() == 5);  // whose last token is sure to end it is not planned ahead
+  CHECK(batches[0].feeds.empty());
+  for (size_t i = 1; i < batches.size(); ++i) {
+    REQUIRE(batches[i].feeds.size() == 1);
+    CHECK(batches[i].feeds[0].row == 0);
+    CHECK(batches[i].feeds[0].request == 0);
+  }
+  GenerateRequest stopped = request;
+  stopped.sampling.stop_token_ids = {whole.tokens[2]};
+  const auto [cut, more] = run(stopped);
+  const auto end = std::find(whole.tokens.begin(), whole.tokens.end(), whole.tokens[2]) - whole.tokens.begin();
+  CHECK(cut.finish == FinishReason::stop_token);
+  CHECK(cut.tokens == Tokens(whole.tokens.begin(), whole.tokens.begin() + end + 1));
+  CHECK(more.size() == cut.tokens.size() + 1);
 }
 
 TEST_CASE("a batch that fails while another is queued behind it stops the loop, and cancelling empties the backend") {
