@@ -278,6 +278,25 @@ TEST_CASE("only steps of one generated token a sequence are of a class, and step
   CHECK(*class_of(other) != *class_of(five));
 }
 
+TEST_CASE("fed rows name their request, and rows that are known or padding name none") {
+  Batch batch = batch_of({{20, 1}, {30, 1}, {40, 1}});
+  for (int32_t row = 0; row < 3; ++row) {
+    batch.segments[static_cast<size_t>(row)].generated = true;
+    batch.logits.push_back({row, {}, 0, false});
+  }
+  batch.feeds = {{0, 2}, {2, 0}};
+  BatchPlan plan = plan_batch(batch, cut_of(4, 8), 100000, 50, 32);
+  CHECK(plan.feeds == std::vector<int32_t>{2, -1, 0});
+  pad_to_class(*decode_class(batch, plan), plan);
+  CHECK(plan.feeds == std::vector<int32_t>{2, -1, 0, -1});
+  const UploadLayout at = lay_out(plan);
+  std::vector<std::byte> upload(static_cast<size_t>(at.bytes));
+  write_upload(plan, at, upload.data());
+  int32_t written[4];
+  std::memcpy(written, upload.data() + at.feeds, sizeof written);
+  CHECK(std::vector<int32_t>(written, written + 4) == plan.feeds);
+}
+
 TEST_CASE("what is drawn lies one a wanted row, also where a step is padded, and nowhere when nothing is") {
   Batch batch = batch_of({{20, 1}, {30, 1}, {40, 1}});
   for (int32_t row = 0; row < 3; ++row) {
