@@ -59,17 +59,15 @@ ScheduledBatch Scheduler::next() {
     num_tokens_scheduled_ += plan.batch.num_rows();
     if (plan.batch.num_rows() > 0 || idle() || awaits_tokens()) return plan;
     // Without rows the oldest has taken all others' blocks and the tree's, and still lacks one.
-    if (!running_.empty()) {
-      rejected_.push_back(take_running(*running_.front()));
-      rejected_.back()->state = SequenceState::finished;
-    }
+    if (!running_.empty()) reject(take_running(*running_.front()));
   }
 }
 
-// Someone has computed all tokens that are known of it, and goes on or ends with what the batch in flight says.
+// Someone goes on or ends with what the batch in flight says: until then it is not known whether room is missing.
 bool Scheduler::awaits_tokens() const {
+  if (!waiting_.empty() && waiting_.front()->awaited_request >= 0) return true;
   return std::any_of(running_.begin(), running_.end(), [](const std::unique_ptr<Sequence>& sequence) {
-    return sequence->num_computed == sequence->num_tokens();
+    return sequence->awaited_request >= 0 || sequence->num_computed == sequence->num_tokens();
   });
 }
 
@@ -91,7 +89,8 @@ void Scheduler::plan_waiting(ScheduledBatch& plan) {
 bool Scheduler::admit(ScheduledBatch& plan) {
   const Sequence& first = *waiting_.front();
   if (kv_blocks_for(first.num_tokens()) > blocks_.num_blocks()) {
-    rejected_.push_back(std::move(waiting_.front()));
+    if (first.awaited_request >= 0) return false;  // it may end without that token
+    reject(std::move(waiting_.front()));
     waiting_.pop_front();
     return true;
   }
@@ -109,6 +108,11 @@ bool Scheduler::admit(ScheduledBatch& plan) {
   begin(std::move(owned), match, plan.batch);
   plan_rows(plan, sequence);
   return true;
+}
+
+void Scheduler::reject(std::unique_ptr<Sequence> sequence) {
+  sequence->state = SequenceState::finished;
+  rejected_.push_back(std::move(sequence));
 }
 
 // The known prefix, a reference taken on each of its blocks.

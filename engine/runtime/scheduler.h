@@ -86,6 +86,7 @@ class Scheduler {
   void plan_running(ScheduledBatch& plan, bool generated);
   void plan_waiting(ScheduledBatch& plan);
   bool admit(ScheduledBatch& plan);
+  void reject(std::unique_ptr<Sequence> sequence);
   PrefixTree::Match take_prefix(const Sequence& sequence);
   bool make_room(const Sequence& sequence, const PrefixTree::Match& match);
   void begin(std::unique_ptr<Sequence> sequence, const PrefixTree::Match& match, Batch& batch);

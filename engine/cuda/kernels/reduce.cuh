@@ -159,7 +159,7 @@ struct TileSums {
   using Kind = W4Epilogue::Kind;
 
   // All 64 rows exist. The kind is asked for once, so that each kind's code is short and straight: with questions at
-  // every slice, fetching instructions took an eighth of the whole product's time at 256 tokens.
+  // every slice the epilogue took an eighth of the whole product's time at 256 tokens.
   __device__ void write_whole_rows(int block_row, int token_tile, float (&v)[kTokens / 2]) const {
     const FragmentPlace at = place(block_row, token_tile, 0);
     if (args.epilogue.bias != nullptr) {

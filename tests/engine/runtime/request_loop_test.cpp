@@ -251,6 +251,15 @@ class Workload {
 // The longest of these requests is 60 + 40 tokens.
 constexpr int32_t kFewestBlocks = 7;
 
+// The first tokens that greedy decoding makes of a request where there is room.
+Tokens generated_tokens(GenerateRequest request, size_t count) {
+  request.sampling.max_tokens = static_cast<int>(count);
+  Rig rig({});
+  rig.submit(request);
+  rig.run();
+  return rig.loop.poll().at(0).completions.at(0).tokens;
+}
+
 // How often the scheduler's harder paths were walked.
 struct Paths {
   int64_t preemptions = 0, copies = 0, extra_writes = 0, feeds = 0, mixed = 0, chains = 0;
@@ -483,9 +492,11 @@ TEST_CASE("a backend that draws tokens is asked for no rows where nothing change
   CHECK(draws == 4);
 }
 
-TEST_CASE("a request that can never fit fails alone") {
+TEST_CASE("a request that can never fit fails alone, planned ahead or not") {
   Setup setup;
   setup.kv_blocks = 2;
+  SUBCASE("waiting for tokens") {}
+  SUBCASE("planned ahead") { setup.max_in_flight = 2, setup.feeds_tokens = true; }
   Rig rig(setup);
   const RequestId big = rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(40, 3)), {4}, 0});
   const RequestId inside = rig.submit(LoglikelihoodRequest{std::make_shared<const Tokens>(Tokens(20, 3)), {4}, 0});
@@ -508,13 +519,15 @@ TEST_CASE("a request that can never fit fails alone") {
   CHECK(rig.loop.num_pending() == 0);
 }
 
-TEST_CASE("one sample may outgrow the cache while its sibling ends in time") {
+TEST_CASE("one sample may outgrow the cache while its sibling ends in time, planned ahead or not") {
   GenerateRequest request{std::make_shared<const Tokens>(Tokens(10, 5)), {}};
   request.sampling.temperature = 1.0f;
   request.sampling.max_tokens = 1000;
   request.sampling.num_samples = 12;
   Setup setup;
   setup.kv_blocks = 3;
+  SUBCASE("waiting for tokens") {}
+  SUBCASE("planned ahead") { setup.max_in_flight = 2, setup.feeds_tokens = setup.draws_tokens = true; }
   Rig rig(setup);
   rig.submit(request);
   rig.run();
@@ -529,6 +542,34 @@ TEST_CASE("one sample may outgrow the cache while its sibling ends in time") {
   }
   CHECK(failed > 0);
   CHECK(failed < 12);
+}
+
+TEST_CASE("a generation that ends with the cache's last slot needs no room for a token that never comes") {
+  constexpr size_t kPrompt = 20, kSlots = 2 * kKvBlockTokens, kMade = kSlots - kPrompt + 1;
+  int checked = 0;
+  for (TokenId first = 2; first < 30; ++first) {
+    GenerateRequest request{std::make_shared<const Tokens>(Tokens(kPrompt, first)), {}};
+    request.sampling.max_tokens = 100;
+    request.sampling.ignore_eos = true;
+    const Tokens made = generated_tokens(request, kMade);
+    if (std::find(made.begin(), made.end() - 1, made.back()) != made.end() - 1) continue;
+    request.sampling.stop_token_ids = {made.back()};
+    Setup setup;
+    setup.kv_blocks = 2;
+    setup.max_in_flight = 2;
+    setup.feeds_tokens = true;
+    Rig rig(setup);
+    rig.submit(request);
+    rig.run();
+    const std::vector<Answer> answers = rig.loop.poll();
+    REQUIRE(answers.size() == 1);
+    CHECK(answers[0].error.empty());
+    REQUIRE(answers[0].completions.size() == 1);
+    CHECK(answers[0].completions[0].finish == FinishReason::stop_token);
+    CHECK(answers[0].completions[0].tokens == made);
+    ++checked;
+  }
+  CHECK(checked > 0);
 }
 
 TEST_CASE("a context may be as long as the model takes, and generation stops when it is full") {
