@@ -17,6 +17,16 @@ void insert_by_id(Sequences& sequences, std::unique_ptr<Sequence> sequence) {
   sequences.insert(place, std::move(sequence));
 }
 
+template <class Sequences>
+std::unique_ptr<Sequence> take_out(Sequences& sequences, const Sequence& sequence) {
+  const auto place = std::find_if(sequences.begin(), sequences.end(),
+                                  [&](const std::unique_ptr<Sequence>& other) { return other.get() == &sequence; });
+  ASSAY_CHECK(place != sequences.end());
+  std::unique_ptr<Sequence> taken = std::move(*place);
+  sequences.erase(place);
+  return taken;
+}
+
 bool has_rows(const ScheduledBatch& plan, const Sequence& sequence) {
   return std::find(plan.sequences.begin(), plan.sequences.end(), &sequence) != plan.sequences.end();
 }
@@ -317,7 +327,7 @@ void Scheduler::await_token(Sequence& sequence, int32_t request) {
 }
 
 void Scheduler::finish(Sequence& sequence) {
-  finished_.push_back(sequence.state == SequenceState::waiting ? take_waiting(sequence) : take_running(sequence));
+  finished_.push_back(sequence.state == SequenceState::waiting ? take_out(waiting_, sequence) : take_running(sequence));
   sequence.state = SequenceState::finished;
 }
 
@@ -345,22 +355,9 @@ bool Scheduler::shrink_budget() {
 
 // Out of running_, its blocks given back.
 std::unique_ptr<Sequence> Scheduler::take_running(const Sequence& sequence) {
-  const auto place = std::find_if(running_.begin(), running_.end(),
-                                  [&](const std::unique_ptr<Sequence>& other) { return other.get() == &sequence; });
-  ASSAY_CHECK(place != running_.end());
-  std::unique_ptr<Sequence> taken = std::move(*place);
-  running_.erase(place);
+  std::unique_ptr<Sequence> taken = take_out(running_, sequence);
   release_blocks(*taken);
   num_generating_ -= taken->generates ? 1 : 0;
-  return taken;
-}
-
-std::unique_ptr<Sequence> Scheduler::take_waiting(const Sequence& sequence) {
-  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [&](const std::unique_ptr<Sequence>& other) { return other.get() == &sequence; });
-  ASSAY_CHECK(place != waiting_.end());
-  std::unique_ptr<Sequence> taken = std::move(*place);
-  waiting_.erase(place);
   return taken;
 }
 

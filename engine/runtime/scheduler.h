@@ -100,7 +100,6 @@ class Scheduler {
   void add_logit_requests(ScheduledBatch& plan, Sequence& sequence, int32_t first_row, int32_t end);
   void share(const Sequence& sequence, const BatchSegment& segment);
   std::unique_ptr<Sequence> take_running(const Sequence& sequence);
-  std::unique_ptr<Sequence> take_waiting(const Sequence& sequence);
   void send_back(const Sequence& sequence);
   void release_blocks(Sequence& sequence);
   void collect_tokens(const Sequence& sequence);
